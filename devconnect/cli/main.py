@@ -12,7 +12,10 @@ from devconnect.settings import SettingsError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("devconnect.cli.stack:up", "Start the embedded Kafka, Redis and MongoDB."),
     "down": ("devconnect.cli.stack:down", "Stop the embedded parts."),
-    "status": ("devconnect.cli.stack:status", "Show the parts: pid, port, memory, version, ready or why not."),
+    "status": (
+        "devconnect.cli.stack:status",
+        "Show the parts: pid, port, memory, version, ready or why not.",
+    ),
     "run": ("devconnect.cli.run:run", "Run the stack, the workers and the gateway."),
     "topics": ("devconnect.cli.topics:topics", "Create and show the Kafka topics."),
     "tables": ("devconnect.cli.tables:tables", "Read the tables that the fleet keeps."),

@@ -1,0 +1,172 @@
+"""Deciding a batch of commands: each once, in order, on the state that the ones before it left."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from devconnect.domain import accounts, connections, messaging
+from devconnect.domain.model import (
+    AnyDocument,
+    Decision,
+    Place,
+    Problem,
+    Ref,
+    Reservation,
+    Snapshot,
+    ref_of,
+)
+from devconnect.domain.verdict import Verdict
+from devconnect.events import commands as c, facts as f
+from devconnect.events.base import seq_of
+
+
+class Placed(Struct, frozen=True):
+    """A command and where it stands."""
+
+    place: Place
+    command: c.AnyCommand
+
+
+class Answer(Struct, frozen=True):
+    """What the asker of a command is told."""
+
+    id: str
+    reply_to: str
+    decision: Decision
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What a batch comes to: decisions to store, documents to write, events to emit, answers to give."""
+
+    fresh: tuple[Decision, ...]
+    documents: tuple[AnyDocument, ...]
+    events: tuple[f.AnyEvent, ...]
+    answers: tuple[Answer, ...]
+
+
+def wanted(commands: Iterable[c.AnyCommand]) -> set[Ref]:
+    """The documents that the verdicts on these commands rest on."""
+    refs: set[Ref] = set()
+    for command in commands:
+        if isinstance(command, c.ConnectionCommand):
+            refs.update(connections.wanted(command))
+        elif isinstance(command, c.MessageCommand):
+            refs.update(messaging.wanted(command))
+        else:
+            refs.update(accounts.wanted(command))
+    return refs
+
+
+def touched(decisions: Iterable[Decision]) -> set[Ref]:
+    """The documents that the events of these decisions change: needed to carry on from a stored decision."""
+    refs: set[Ref] = set()
+    for event in (event for decision in decisions for event in decision.events):
+        match event:
+            case f.UserLoggedIn() | f.UserLoggedOut():
+                refs.add(Ref("session", event.session))
+            case f.UserEvent():
+                refs.add(Ref("user", event.user))
+            case f.ConnectionEvent():
+                refs.add(Ref("connection", event.key))
+            case f.MessageEvent():
+                refs.add(Ref("conversation", event.conversation))
+    return refs
+
+
+def reservations(commands: Iterable[c.AnyCommand]) -> tuple[Reservation, ...]:
+    """The e-mail addresses that these commands take, in order."""
+    return tuple(
+        Reservation(command.email, command.user, command.password_hash)
+        for command in commands
+        if isinstance(command, c.SignUp)
+    )
+
+
+def decide(command: c.AnyCommand, place: Place, state: Snapshot, holders: Mapping[str, str]) -> Decision:
+    """The decision on one command."""
+    verdict: Verdict
+    if isinstance(command, c.ConnectionCommand):
+        verdict = connections.decide(command, place.offset, state)
+    elif isinstance(command, c.MessageCommand):
+        verdict = messaging.decide(command, place.offset, state)
+    else:
+        verdict = accounts.decide(command, place.offset, state, holders)
+    return Decision(
+        id=command.id,
+        topic=place.topic,
+        partition=place.partition,
+        seq=seq_of(place.offset),
+        actor=command.actor,
+        fingerprint=command.fingerprint,
+        at=command.at,
+        result=verdict.result,
+        problem=verdict.problem,
+        events=verdict.events,
+    )
+
+
+def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
+    """The documents as they are after the event; only those that it changes."""
+    if isinstance(event, f.ConnectionEvent):
+        return connections.evolve(state, event)
+    if isinstance(event, f.MessageEvent):
+        return messaging.evolve(state, event)
+    if isinstance(event, f.UserEvent):
+        return accounts.evolve(state, event)
+    raise TypeError(f"{type(event).__name__} changes no document")
+
+
+def settle(
+    batch: Sequence[Placed],
+    known: Mapping[str, Decision],
+    state: Snapshot,
+    holders: Mapping[str, str],
+) -> Settlement:
+    """Decide what is not decided yet, and carry on from the stored decision where one is known.
+
+    A command whose id was decided at another place is a repeat: it is only answered again, or refused when it
+    isn't the same request.
+    """
+    now = dict(state)
+    decided = dict(known)
+    fresh: list[Decision] = []
+    documents: dict[Ref, AnyDocument] = {}
+    events: list[f.AnyEvent] = []
+    answers: list[Answer] = []
+    for placed in batch:
+        command, place = placed.command, placed.place
+        decision = decided.get(command.id)
+        if decision is None:
+            decision = decided[command.id] = decide(command, place, now, holders)
+            fresh.append(decision)
+        elif not _is_at(decision, place):
+            answers.append(Answer(command.id, command.reply_to, _repeated(decision, command)))
+            continue
+        for event in decision.events:
+            for document in evolve(now, event):
+                now[ref_of(document)] = documents[ref_of(document)] = document
+        events.extend(decision.events)
+        answers.append(Answer(command.id, command.reply_to, decision))
+    return Settlement(
+        fresh=tuple(fresh), documents=tuple(documents.values()), events=tuple(events), answers=tuple(answers)
+    )
+
+
+def _is_at(decision: Decision, place: Place) -> bool:
+    here = (place.topic, place.partition, seq_of(place.offset))
+    return (decision.topic, decision.partition, decision.seq) == here
+
+
+def _repeated(decision: Decision, command: c.AnyCommand) -> Decision:
+    if decision.fingerprint == command.fingerprint:
+        return decision
+    return Decision(
+        id=decision.id,
+        topic=decision.topic,
+        partition=decision.partition,
+        seq=decision.seq,
+        actor=command.actor,
+        fingerprint=command.fingerprint,
+        at=command.at,
+        problem=Problem("idempotency_key_reused", "This Idempotency-Key was used for another request: use a new one."),
+    )

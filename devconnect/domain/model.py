@@ -1,0 +1,157 @@
+"""The state that commands are decided on, and the decision itself: frozen documents, each read by its id.
+
+Every document carries the `seq` that made it; a store writes a document only over an older one. The documents of one
+kind are changed by commands of one partition only (sign-up draws a user id in the partition of the e-mail), so that
+`seq` is one clock for each of them.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from devconnect.events.base import Role, Tier
+from devconnect.events.facts import AnyEvent, Profile
+
+Kind = Literal["user", "session", "connection", "conversation", "message"]
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """A document of the truth: its id and the place of the command that made it so."""
+
+    id: str
+    seq: int
+
+
+class User(Document, frozen=True, kw_only=True):
+    """An account. Times are in milliseconds since 1970, here and below."""
+
+    email: str
+    profile: Profile
+    tier: Tier
+    role: Role
+    created_at: int
+    updated_at: int
+
+
+class Session(Document, frozen=True, kw_only=True):
+    """A log-in on one device; over at `expires_at`, or at `ended_at` when that is set."""
+
+    user: str
+    device: str
+    created_at: int
+    expires_at: int
+    ended_at: int | None = None
+
+
+ConnectionState = Literal["requested", "ignored", "accepted", "rejected", "removed"]
+
+
+class Connection(Document, frozen=True, kw_only=True):
+    """What is between two people; `id` is their pair id, `by` who brought this state about, at `at`."""
+
+    users: tuple[str, str]
+    state: ConnectionState
+    by: str
+    at: int
+
+
+class Position(Struct, frozen=True, kw_only=True):
+    """How far one person's devices and eyes are: the seq of the last message delivered and read, 0 for none."""
+
+    delivered: int = 0
+    read: int = 0
+
+
+class Conversation(Document, frozen=True, kw_only=True):
+    """What two connected people say; `id` is their pair id, `last` the seq of the last message."""
+
+    users: tuple[str, str]
+    last: int
+    last_at: int
+    count: int
+    positions: dict[str, Position]
+
+
+class Message(Document, frozen=True, kw_only=True):
+    """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id."""
+
+    message: str
+    conversation: str
+    sender: str
+    recipient: str
+    text: str
+    at: int
+
+
+AnyDocument = User | Session | Connection | Conversation | Message
+
+
+class Ref(Struct, frozen=True):
+    """Names a document: its kind and its id."""
+
+    kind: Kind
+    id: str
+
+
+def ref_of(document: AnyDocument) -> Ref:
+    """The name of a document."""
+    return Ref(_KINDS[type(document)], document.id)
+
+
+_KINDS: dict[type, Kind] = {
+    User: "user",
+    Session: "session",
+    Connection: "connection",
+    Conversation: "conversation",
+    Message: "message",
+}
+
+#: The documents that commands are decided on, by name; those that don't exist are absent.
+Snapshot = dict[Ref, AnyDocument]
+
+
+def message_key(conversation: str, seq: int) -> str:
+    """The id of the message at `seq`: ids of one conversation sort as its messages do."""
+    return f"{conversation}:{seq:016d}"
+
+
+class Reservation(Struct, frozen=True):
+    """An e-mail address is one person's: who takes it first holds it, with the hash of the password that opens it."""
+
+    email: str
+    user: str
+    password_hash: str
+
+
+class Problem(Struct, frozen=True):
+    """Why a command was refused: a stable code, and what to do about it."""
+
+    code: str
+    detail: str
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What became of a command: either a result with the events that follow, or a problem.
+
+    Made once, stored under the command's id before any effect, and carried out from there in each replay.
+    `topic`, `partition` and `seq` are the command's place.
+    """
+
+    id: str
+    topic: str
+    partition: int
+    seq: int
+    actor: str
+    fingerprint: str
+    at: int
+    result: dict[str, Any] | None = None
+    problem: Problem | None = None
+    events: tuple[AnyEvent, ...] = ()
+
+
+class Place(Struct, frozen=True):
+    """Where a command stands: topic, partition and offset."""
+
+    topic: str
+    partition: int
+    offset: int

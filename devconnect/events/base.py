@@ -1,0 +1,91 @@
+"""What every command and every event has, and the ids that hold them together."""
+
+import uuid
+from typing import Literal
+
+from msgspec import Struct
+
+#: How many events one command may cause at most; `seq` leaves this much room behind each offset.
+SEQ_STRIDE = 256
+
+Tier = Literal["free", "silver", "gold"]
+Role = Literal["member", "analyst", "operator"]
+
+#: The actor of a command given on the machine itself (`python -m devconnect users …`).
+SYSTEM = "system"
+
+
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What somebody wants: accepted by Kafka, not yet decided.
+
+    `id` is the command id (32 hex digits), `actor` the user id of who asks, `at` the time of acceptance in
+    milliseconds since 1970, `reply_to` the gateway that waits for the result ("" when none does). `fingerprint` is a
+    digest of the request: a second command of the same id must have the same one.
+    """
+
+    id: str
+    actor: str
+    at: int
+    reply_to: str = ""
+    fingerprint: str = ""
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """The Kafka key: commands of one key are decided one after the other."""
+        return self.actor
+
+
+class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What has happened. `seq` is the one clock of its partition, `at` is in milliseconds since 1970.
+
+    `id` is the command's id and the event's index, so it is the same in each replay.
+    """
+
+    id: str
+    seq: int
+    at: int
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """The Kafka key, the same as that of the command that caused this event."""
+        raise TypeError(f"{type(self).__name__} has no key")
+
+
+def new_id() -> str:
+    """A fresh command, user or session id: 32 hex digits."""
+    return uuid.uuid4().hex
+
+
+def seq_of(offset: int, index: int = 0) -> int:
+    """The place of the `index`-th effect of the command at `offset`: grows with both, exact below 2**53."""
+    if not 0 <= index < SEQ_STRIDE:
+        raise ValueError(f"a command may cause at most {SEQ_STRIDE} events, not {index + 1}")
+    return offset * SEQ_STRIDE + index
+
+
+def offset_of(seq: int) -> int:
+    """The offset of the command that a `seq` came from."""
+    return seq // SEQ_STRIDE
+
+
+def pair_id(one: str, other: str) -> str:
+    """The id of two people's connection and of their conversation: both user ids, sorted."""
+    return ".".join(sorted((one, other)))
+
+
+def pair_of(pair: str) -> tuple[str, str]:
+    """The two user ids of a pair id, sorted."""
+    one, _, other = pair.partition(".")
+    return one, other
+
+
+def other_of(pair: str, user: str) -> str:
+    """The other of the two; ValueError when `user` is not one of them."""
+    one, other = pair_of(pair)
+    if user == one:
+        return other
+    if user == other:
+        return one
+    raise ValueError(f"{user} is not one of {pair}")

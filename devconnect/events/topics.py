@@ -1,0 +1,157 @@
+"""Every topic on one page: its name, what it carries, its key, who writes it, who reads it, how long it is kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from devconnect.events import commands, facts
+from devconnect.events.codec import Codec
+
+DAY_MS = 24 * 3600 * 1000
+
+
+class Topic(Struct, frozen=True, kw_only=True):
+    """One topic as the project creates it. `partitions` is None for as many as the setting PARTITIONS says.
+
+    Topics whose partitions must line up (a command and its events, a source and its table) leave it None.
+    """
+
+    name: str
+    key: str
+    written_by: str
+    read_by: str
+    config: Mapping[str, str]
+    codec: Codec[Any] | None = None
+    partitions: int | None = None
+
+
+def _kept(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
+
+
+#: Kept for ever: the facts are what every projection and table can be built from again.
+FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
+#: A changelog keeps the newest record of each key.
+COMPACTED = {"cleanup.policy": "compact", "segment.ms": str(DAY_MS)}
+
+user_commands: Codec[commands.UserCommand] = Codec(commands.UserCommand)
+connection_commands: Codec[commands.ConnectionCommand] = Codec(commands.ConnectionCommand)
+message_commands: Codec[commands.MessageCommand] = Codec(commands.MessageCommand)
+user_events: Codec[facts.AnyUserEvent] = Codec(facts.AnyUserEvent)
+connection_events: Codec[facts.AnyConnectionEvent] = Codec(facts.AnyConnectionEvent)
+message_events: Codec[facts.AnyMessageEvent] = Codec(facts.AnyMessageEvent)
+notification_events: Codec[facts.NotificationRaised] = Codec(facts.NotificationRaised)
+
+USER_COMMANDS = Topic(
+    name="user-commands",
+    key="user id (sign-up: normalised e-mail)",
+    written_by="gateway",
+    read_by="commands",
+    config=_kept(7),
+    codec=user_commands,
+)
+CONNECTION_COMMANDS = Topic(
+    name="connection-commands",
+    key="pair id",
+    written_by="gateway",
+    read_by="commands",
+    config=_kept(7),
+    codec=connection_commands,
+)
+MESSAGE_COMMANDS = Topic(
+    name="message-commands",
+    key="conversation id (a pair id)",
+    written_by="gateway",
+    read_by="commands",
+    config=_kept(7),
+    codec=message_commands,
+)
+USER_EVENTS = Topic(
+    name="user-events",
+    key="user id, on the partition of the command",
+    written_by="commands",
+    read_by="projections, notifications, analytics",
+    config=FOR_EVER,
+    codec=user_events,
+)
+CONNECTION_EVENTS = Topic(
+    name="connection-events",
+    key="pair id, on the partition of the command",
+    written_by="commands",
+    read_by="projections, notifications, analytics",
+    config=FOR_EVER,
+    codec=connection_events,
+)
+MESSAGE_EVENTS = Topic(
+    name="message-events",
+    key="conversation id, on the partition of the command",
+    written_by="commands",
+    read_by="projections, notifications, analytics",
+    config=FOR_EVER,
+    codec=message_events,
+)
+NOTIFICATION_EVENTS = Topic(
+    name="notification-events",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (delivery)",
+    config=_kept(30),
+    codec=notification_events,
+)
+ANALYTICS_EVENTS = Topic(
+    name="analytics-events",
+    key="table and window",
+    written_by="analytics",
+    read_by="anyone downstream",
+    config=_kept(30),
+)
+DEAD_LETTERS = Topic(
+    name="dead-letters",
+    key="as the source",
+    written_by="any agent",
+    read_by="operators",
+    config=_kept(90),
+)
+
+COMMAND_TO_EVENT = {
+    USER_COMMANDS.name: USER_EVENTS,
+    CONNECTION_COMMANDS.name: CONNECTION_EVENTS,
+    MESSAGE_COMMANDS.name: MESSAGE_EVENTS,
+}
+EVENT_TOPICS = (USER_EVENTS, CONNECTION_EVENTS, MESSAGE_EVENTS)
+
+
+def changelog(table: str) -> Topic:
+    """The topic that a table is restored from: as many partitions as its sources."""
+    return Topic(
+        name=f"table-{table}-changelog",
+        key="the table's key",
+        written_by="analytics",
+        read_by="analytics, `python -m devconnect tables`",
+        config=COMPACTED,
+    )
+
+
+#: The analytics tables, each with a changelog topic of its own.
+TABLES = ("events_by_type", "user_activity", "messages_per_minute", "active_users")
+
+REGISTRY: tuple[Topic, ...] = (
+    USER_COMMANDS,
+    CONNECTION_COMMANDS,
+    MESSAGE_COMMANDS,
+    *EVENT_TOPICS,
+    NOTIFICATION_EVENTS,
+    ANALYTICS_EVENTS,
+    DEAD_LETTERS,
+    *(changelog(table) for table in TABLES),
+)
+
+
+def topic_of(command: commands.AnyCommand) -> Topic:
+    """The topic that a command travels on."""
+    if isinstance(command, commands.ConnectionCommand):
+        return CONNECTION_COMMANDS
+    if isinstance(command, commands.MessageCommand):
+        return MESSAGE_COMMANDS
+    return USER_COMMANDS

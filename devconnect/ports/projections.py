@@ -1,0 +1,25 @@
+"""The read models' writing side."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from devconnect.domain.projections import Update
+
+
+class Projections(Protocol):
+    """Keeps what people read. Every update moves forward only; all of them can be repeated."""
+
+    async def apply(self, updates: Sequence[Update]) -> None:
+        """Apply the updates in order; truth.UnavailableError when that can't be done now."""
+
+
+class TableViews(Protocol):
+    """Keeps what analysts read of the tables."""
+
+    async def published(self, table: str, partition: int) -> int:
+        """The changelog offset up to which the partition's rows are in the view, exclusive; 0 for none."""
+
+    async def publish(
+        self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
+    ) -> None:
+        """Put rows (row key, values, seq) into the view, forward only; then the view is good up to `upto`."""

@@ -1,0 +1,131 @@
+"""What the gateway reads, from Redis or, when that can't be had, from the database."""
+
+from collections.abc import Sequence
+from typing import Generic, Literal, Protocol, TypeVar
+
+from msgspec import Struct
+
+from devconnect.domain.model import ConnectionState
+from devconnect.events.base import Role, Tier
+from devconnect.events.facts import Profile
+
+T = TypeVar("T")
+#: Where an answer came from, for the header X-Source.
+Source = Literal["cache", "database"]
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """Some items, and the cursor that what follows starts after (None: there is no more)."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+class SessionView(Struct, frozen=True, kw_only=True):
+    """A session; `ended` for good when somebody logged out."""
+
+    id: str
+    user: str
+    expires_at: int
+    ended: bool
+
+
+class UserView(Struct, frozen=True, kw_only=True):
+    """An account as projected; `seq` is the last event in it."""
+
+    id: str
+    email: str
+    profile: Profile
+    tier: Tier
+    role: Role
+    created_at: int
+    seq: int
+
+
+class RelationView(Struct, frozen=True, kw_only=True):
+    """What is between the reader and `user`."""
+
+    user: str
+    state: ConnectionState
+    by: str
+    at: int
+
+
+class MessageView(Struct, frozen=True, kw_only=True):
+    """A message; `seq` is its place in the conversation."""
+
+    id: str
+    conversation: str
+    seq: int
+    sender: str
+    recipient: str
+    text: str
+    at: int
+
+
+class PositionView(Struct, frozen=True, kw_only=True):
+    """How far each of the two has got: seq of the last message delivered and read."""
+
+    user: str
+    delivered: int
+    read: int
+
+
+class PresenceView(Struct, frozen=True, kw_only=True):
+    """Whether a person is here, and when they last were (milliseconds; 0 for never)."""
+
+    user: str
+    online: bool
+    last_seen: int
+
+
+class NotificationView(Struct, frozen=True, kw_only=True):
+    """A notification in its recipient's list."""
+
+    id: str
+    kind: str
+    about: dict[str, str]
+    at: int
+    read: bool
+
+
+class Reads(Protocol):
+    """The read models. Every method raises truth.UnavailableError when the store can't be reached in time.
+
+    Cursors are opaque texts that a page's `next` gave; a bad one raises ValueError. `limit` is 1 to 200.
+    What a store can't know (it was wiped, or never held it) it gives as None, never as an empty page.
+    """
+
+    source: Source
+
+    async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
+        """The session and the user, in one round trip; None for what this store doesn't hold."""
+
+    async def users(self, ids: Sequence[str]) -> list[UserView | None]:
+        """The users, in the order asked for."""
+
+    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
+        """Ids of people, newest first, without the user and whoever anything is between them and the user."""
+
+    async def relations(
+        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+    ) -> Page[RelationView] | None:
+        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+
+    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
+        """Messages, newest first."""
+
+    async def positions(self, conversation: str) -> list[PositionView] | None:
+        """How far each of the two has got."""
+
+    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+        """Who is here, in the order asked for."""
+
+    async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
+        """Notifications, newest first."""
+
+    async def unread_notifications(self, user: str) -> int | None:
+        """How many are not read."""
+
+    async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
+        """Rows of an analytics table's view."""

@@ -1,0 +1,36 @@
+"""The truth: what command agents read, decide and write. Writes move forward only, so all of them can be repeated."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead
+
+
+class UnavailableError(Exception):
+    """The store can't be reached, or didn't answer in time: nothing is known of the call; repeat it."""
+
+
+class Truth(Protocol):
+    """The database behind everything. Every method raises UnavailableError when it can't be reached."""
+
+    async def decisions(self, ids: Collection[str]) -> Mapping[str, Decision]:
+        """The stored decisions among these command ids."""
+
+    async def record(self, decisions: Sequence[Decision]) -> Mapping[str, Decision]:
+        """Store the decisions, insert-only; returns, as stored, those ids that somebody had decided before."""
+
+    async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
+        """Take each address unless it is taken, the first of the same address first; returns who holds each."""
+
+    async def load(self, refs: Collection[Ref]) -> Snapshot:
+        """The documents of these names; those that don't exist are absent."""
+
+    async def save(self, documents: Iterable[AnyDocument]) -> None:
+        """Write each document unless the stored one's `seq` is as high."""
+
+    async def add_notifications(self, notifications: Sequence[AddNotification]) -> None:
+        """Insert each notification unless it is there."""
+
+    async def mark_notifications_read(self, marks: Sequence[MarkNotificationsRead]) -> None:
+        """Mark them read; the first mark stays."""

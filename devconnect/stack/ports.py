@@ -1,0 +1,55 @@
+"""TCP ports on the loopback: which one a part gets, and who has one that is taken."""
+
+import random
+import socket
+
+import psutil
+
+LOOPBACK = "127.0.0.1"
+#: Below the range that systems hand out to outgoing connections, so that none of those takes our port
+#: while a part is down.
+_RANGE = (20_000, 32_000)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def listening(port: int) -> bool:
+    """Whether something accepts connections on this loopback port now."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def pick(last: int | None = None, *, avoid: frozenset[int] = frozenset()) -> int:
+    """The port of last time where it is free, else a new free one that is not in `avoid`."""
+    if last and last not in avoid and is_free(last):
+        return last
+    for _ in range(200):
+        port = random.randrange(*_RANGE)
+        if port not in avoid and is_free(port):
+            return port
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def owner(port: int) -> str:
+    """Who listens on a port: "pid 12 (nginx)", or "another process" where the system doesn't tell."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except (psutil.Error, OSError):
+        pass
+    return "another process"
