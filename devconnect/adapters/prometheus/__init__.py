@@ -1,0 +1,53 @@
+"""The metrics port on prometheus-client."""
+
+from typing import cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from devconnect.ports.metrics import ALL, Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class PrometheusMetrics:
+    """Keeps every metric of the project in a registry of its own, with those of the process beside them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._collectors = {metric.name: _collector(metric, self.registry) for metric in ALL}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Add to a counter."""
+        counter = cast(Counter, self._collectors[metric.name])
+        (counter.labels(*labels) if labels else counter).inc(by)
+
+    def set(self, metric: Metric, *labels: str, to: float) -> None:
+        """Set a gauge."""
+        gauge = cast(Gauge, self._collectors[metric.name])
+        (gauge.labels(*labels) if labels else gauge).set(to)
+
+    def observe(self, metric: Metric, *labels: str, value: float) -> None:
+        """Add an observation to a histogram."""
+        histogram = cast(Histogram, self._collectors[metric.name])
+        (histogram.labels(*labels) if labels else histogram).observe(value)
+
+    def expose(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    name = f"devconnect_{metric.name}"
+    match metric.kind:
+        case "counter":
+            return Counter(name, metric.help, metric.labels, registry=registry)
+        case "gauge":
+            return Gauge(name, metric.help, metric.labels, registry=registry)
+        case "histogram":
+            return Histogram(name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)

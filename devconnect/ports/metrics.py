@@ -1,0 +1,132 @@
+"""Every metric of the project on one page, and the port that records them."""
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+#: Seconds, from a tenth of a millisecond to ten seconds.
+LATENCY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: Records a batch.
+BATCH = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """A metric's name without the prefix `devconnect_`, its kind, its help text and the names of its labels."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+# The gateway.
+HTTP_REQUESTS = Metric(
+    name="http_requests", kind="counter", help="HTTP requests answered.", labels=("method", "route", "status")
+)
+HTTP_SECONDS = Metric(
+    name="http_request_seconds",
+    kind="histogram",
+    help="Seconds from request to answer.",
+    labels=("method", "route"),
+    buckets=LATENCY,
+)
+COMMANDS_SENT = Metric(
+    name="commands_sent", kind="counter", help="Commands that Kafka has acknowledged.", labels=("type",)
+)
+COMMAND_SECONDS = Metric(
+    name="command_seconds",
+    kind="histogram",
+    help="Seconds from a command's acceptance to its result, as the waiting gateway sees it.",
+    labels=("type",),
+    buckets=LATENCY,
+)
+COMMANDS_PENDING = Metric(
+    name="commands_answered_pending", kind="counter", help="Commands answered 202: no result in time.", labels=("type",)
+)
+READS_FALLEN_BACK = Metric(
+    name="reads_fallen_back", kind="counter", help="Reads that the database answered in place of Redis."
+)
+
+# The fleet.
+RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
+BATCH_RECORDS = Metric(
+    name="batch_records", kind="histogram", help="Records a batch.", labels=("agent",), buckets=BATCH
+)
+BATCH_SECONDS = Metric(
+    name="batch_seconds",
+    kind="histogram",
+    help="Seconds an agent took for a batch.",
+    labels=("agent",),
+    buckets=LATENCY,
+)
+RETRIES = Metric(
+    name="batch_retries", kind="counter", help="Times a batch waited for a store that was down.", labels=("agent",)
+)
+DEAD_LETTERS = Metric(
+    name="dead_letters", kind="counter", help="Records buried in dead-letters.", labels=("agent", "topic")
+)
+DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", labels=("type", "outcome"))
+EVENT_AGE = Metric(
+    name="event_age_seconds",
+    kind="histogram",
+    help="Seconds from a command's acceptance to its event applied here.",
+    labels=("agent",),
+    buckets=LATENCY,
+)
+LAST_COMMIT = Metric(
+    name="last_commit_timestamp_seconds", kind="gauge", help="When offsets were last committed, seconds since 1970."
+)
+CONSUMER_LAG = Metric(
+    name="consumer_lag_records", kind="gauge", help="Records not yet processed.", labels=("topic", "partition")
+)
+TABLE_ROWS = Metric(name="table_rows", kind="gauge", help="Rows of a table held by this worker.", labels=("table",))
+RECOVERED = Metric(
+    name="table_records_recovered", kind="counter", help="Changelog records read to restore a table.", labels=("table",)
+)
+
+ALL: tuple[Metric, ...] = (
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    COMMANDS_SENT,
+    COMMAND_SECONDS,
+    COMMANDS_PENDING,
+    READS_FALLEN_BACK,
+    RECORDS,
+    BATCH_RECORDS,
+    BATCH_SECONDS,
+    RETRIES,
+    DEAD_LETTERS,
+    DECISIONS,
+    EVENT_AGE,
+    LAST_COMMIT,
+    CONSUMER_LAG,
+    TABLE_ROWS,
+    RECOVERED,
+)
+
+
+class Metrics(Protocol):
+    """Records metrics. `labels` are the values of the metric's labels, in order."""
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Add to a counter."""
+
+    def set(self, metric: Metric, *labels: str, to: float) -> None:
+        """Set a gauge."""
+
+    def observe(self, metric: Metric, *labels: str, value: float) -> None:
+        """Add an observation to a histogram."""
+
+
+class NoMetrics:
+    """Records nothing: for code that runs where nobody scrapes."""
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Nothing."""
+
+    def set(self, metric: Metric, *labels: str, to: float) -> None:
+        """Nothing."""
+
+    def observe(self, metric: Metric, *labels: str, value: float) -> None:
+        """Nothing."""
