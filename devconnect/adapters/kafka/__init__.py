@@ -1,0 +1,1 @@
+"""Kafka: topics, and the producers of the gateway and of the fleet."""
