@@ -131,22 +131,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("HOST", "host", _matching(r"[\w.:\-]+"), "an address to listen on, such as 127.0.0.1"),
     Variable("PORT", "port", _whole(1, 65_535), _PORT),
     Variable("KAFKA_URL", "kafka_url", _kafka, "kafka://host:port[,host:port]"),
-    Variable(
-        "REDIS_URL", "redis_url", _matching(r"(rediss?|unix)://\S+"), "redis://host:port[/db] (or rediss://)"
-    ),
+    Variable("REDIS_URL", "redis_url", _matching(r"(rediss?|unix)://\S+"), "redis://host:port[/db] (or rediss://)"),
     Variable("MONGO_URL", "mongo_url", _matching(r"mongodb(\+srv)?://\S+"), "mongodb://host:port"),
-    Variable(
-        "MONGO_DB", "mongo_db", _matching(r"[\w-]{1,63}"), "a database name of letters, digits, _ and -"
-    ),
+    Variable("MONGO_DB", "mongo_db", _matching(r"[\w-]{1,63}"), "a name of letters, digits, _ and -"),
     Variable("KAFKA_PORT", "kafka_port", _whole(0, 65_535), _FREE_PORT),
     Variable("REDIS_PORT", "redis_port", _whole(0, 65_535), _FREE_PORT),
     Variable("MONGO_PORT", "mongo_port", _whole(0, 65_535), _FREE_PORT),
     Variable("PARTITIONS", "partitions", _whole(1, 1024), "a whole number, 1 to 1024"),
     Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds, "seconds, 0 to 3600"),
     Variable("JWT_SECRET", "jwt_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
-    Variable(
-        "TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "whole seconds, up to a year"
-    ),
+    Variable("TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "seconds, 1 to 31536000"),
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
     Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
     Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
@@ -160,7 +154,7 @@ VARIABLES: tuple[Variable, ...] = (
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The `NAME=value` lines of a file; `#` lines, `export ` and matching quotes are taken off. No file: {}."""
+    """The `NAME=value` lines of a file, without comments, `export ` and quotes; {} where there is none."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:

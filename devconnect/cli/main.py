@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "down": ("devconnect.cli.stack:down", "Stop the embedded parts."),
     "status": (
         "devconnect.cli.stack:status",
-        "Show the parts: pid, port, memory, version, ready or why not.",
+        "Show the parts: pid, port, memory, version, ready or not.",
     ),
     "run": ("devconnect.cli.run:run", "Run the stack, the workers and the gateway."),
     "topics": ("devconnect.cli.topics:topics", "Create and show the Kafka topics."),

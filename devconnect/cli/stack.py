@@ -1,6 +1,5 @@
 """`up`, `down` and `status`: the embedded stack from the command line."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,9 +39,14 @@ def up(as_json: bool) -> None:
 def down(as_json: bool) -> None:
     """Stop the embedded parts; what is already stopped stays so."""
     steps: list[Progress] = []
-    watch: Callable[[Progress], None] = steps.append if as_json else _print_step
+
+    def watch(step: Progress) -> None:
+        steps.append(step)
+        if not as_json:
+            _print_step(step)
+
     try:
-        stack.stop(Settings.load(), on_progress=lambda step: (steps.append(step), watch(step))[0])
+        stack.stop(Settings.load(), on_progress=watch)
     except StackError as error:
         raise CliError(str(error)) from None
     if as_json:
@@ -82,9 +86,7 @@ def _print_step(step: Progress) -> None:
         click.echo(f"{step.part:<6} {step.text} …")
     elif step.stage == "ready":
         where = f"port {step.port}" if step.port else step.address or ""
-        click.echo(
-            f"{step.part:<6} {step.version or '':<16} {where:<11} {step.text}, ready in {step.seconds:.1f} s"
-        )
+        click.echo(f"{step.part:<6} {step.version or '':<16} {where:<11} {step.text}, ready in {step.seconds:.1f} s")
 
 
 def _print_addresses(found: Addresses, seconds: float) -> None:

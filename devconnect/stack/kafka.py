@@ -27,8 +27,8 @@ LOG_FLAGS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
 
-#: One node. The controller's port may change from start to start: a static quorum keeps the voter's id, not
-#: its address. The short session lets a killed broker back in at once: its old registration must run out first.
+#: One node. The controller's port may change from start to start: a static quorum keeps the voter's id,
+#: not its address. The short session lets a killed broker back in soon: its old registration must run out.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1

@@ -10,11 +10,9 @@ from devconnect.stack.model import StackError
 from devconnect.stack.part import Say
 
 VERSION = "4.1.0"
-#: `kafka-clients` is named by itself: left to the resolver, an older one was once chosen, and the broker died.
+#: `kafka-clients` is named by itself: left to the resolver, an older one was once chosen; the broker died.
 COORDINATES = (
-    f"org.apache.kafka:kafka_2.13:{VERSION}"
-    f"+org.apache.kafka:kafka-clients:{VERSION}"
-    "+org.slf4j:slf4j-simple:1.7.36"
+    f"org.apache.kafka:kafka_2.13:{VERSION}+org.apache.kafka:kafka-clients:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 )
 
 

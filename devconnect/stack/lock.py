@@ -26,9 +26,7 @@ def exclusive(data_dir: Path, patience: float = 120.0) -> Iterator[None]:
         deadline = time.monotonic() + patience
         while not _taken(file.fileno()):
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"another `up` or `down` has held {path} for {patience:g} s; wait for it to end"
-                )
+                raise StackError(f"another `up` or `down` holds {path} since {patience:g} s; wait for its end")
             time.sleep(0.05)
         yield
 

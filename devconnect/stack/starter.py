@@ -8,7 +8,7 @@ import msgspec
 import psutil
 
 from devconnect.stack import ports, process
-from devconnect.stack.model import OnProgress, Progress, Stage, StackError
+from devconnect.stack.model import OnProgress, Progress, StackError, Stage
 from devconnect.stack.part import NotReady, Part
 from devconnect.stack.process import Record
 
@@ -64,11 +64,7 @@ def reach(part: Part, watch: OnProgress) -> str:
             f"start that server, or unset {part.url_variable} to use the embedded one"
         ) from None
     seconds = time.monotonic() - began
-    watch(
-        Progress(
-            part=part.name, stage="ready", text="external", address=url, version=version, seconds=seconds
-        )
-    )
+    watch(Progress(part=part.name, stage="ready", text="external", address=url, version=version, seconds=seconds))
     return url
 
 
@@ -136,9 +132,7 @@ class Starter:
         last = "".join(f"\n  | {line}" for line in process.tail(part.log))
         return StackError(f"{part.name}: it exited with {how}. The last lines of {part.log}:{last}")
 
-    def _tell(
-        self, stage: Stage, text: str, record: Record | None = None, version: str | None = None
-    ) -> None:
+    def _tell(self, stage: Stage, text: str, record: Record | None = None, version: str | None = None) -> None:
         self._watch(
             Progress(
                 part=self._part.name,
