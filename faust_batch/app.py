@@ -1,0 +1,95 @@
+"""A `faust.App` on the batch transport, with the settings that make a worker quick and safe, and its agents."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from faust.serializers.schemas import Schema
+from yarl import URL
+
+from faust_batch.batch import Batch
+from faust_batch.table import RevokedError
+from faust_batch.transport import BatchTransport
+
+logger = logging.getLogger(__name__)
+
+#: Records a fetch hands over at most, over all partitions.
+MAX_RECORDS = 5_000
+#: Batches that wait in front of one agent before its partitions are paused.
+MAX_WAITING = 2
+#: Seconds between commits.
+COMMIT_SECONDS = 0.25
+
+Handler = Callable[[Batch], Awaitable[None]]
+
+
+class PassThrough(Schema):
+    """The value is a `Batch` already: nothing to decode."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """The key as it is."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """The value as it is."""
+        return message.value
+
+
+def create_app(name: str, bootstrap: str, datadir: str) -> faust.App:
+    """A worker of the consumer group `name`. `bootstrap` is "host:port[,host:port]".
+
+    Its web server is off: it would be open to all. Faust's own tables aren't used, so there is no leader and there
+    are no standbys. Processing is at least once; the effects of what runs on it must stand a repetition.
+    """
+    app = faust.App(
+        name,
+        broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
+        datadir=datadir,
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=0,
+        stream_buffer_maxsize=MAX_WAITING,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        broker_commit_interval=COMMIT_SECONDS,
+        broker_max_poll_records=MAX_RECORDS,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=2.0,
+        broker_request_timeout=20.0,
+        broker_rebalance_timeout=20.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1024 * 1024,
+        worker_redirect_stdouts=False,
+    )
+    app.transport = BatchTransport(app.conf.broker_consumer, app)
+    return app
+
+
+def agent(app: faust.App, topic: str, handle: Handler) -> None:
+    """Let `handle` have each batch of `topic`, one at a time a worker; a batch it returns from is acknowledged.
+
+    `handle` must deal with its own errors: one that it raises leaves the batch unacknowledged and stops the worker,
+    loudly, rather than pass the batch by.
+    """
+    channel = app.topic(topic, schema=PassThrough())
+
+    async def process(stream: Any) -> None:
+        async for event in stream.noack().events():
+            batch: Batch = event.value
+            try:
+                await handle(batch)
+            except RevokedError as exc:
+                logger.info("%r is left to who has its partition now: %s", batch, exc)
+                continue
+            except Exception as exc:
+                logger.exception("%s: %r can't be processed: stopping", topic, batch)
+                await app.crash(exc)
+                await asyncio.Event().wait()
+            batch.acknowledge()
+            event.ack()
+
+    app.agent(channel, name=f"{app.conf.id}.{topic}")(process)

@@ -1,0 +1,44 @@
+"""The unit of work: the records that one fetch brought of one partition."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Record(Protocol):
+    """A Kafka record as aiokafka gives it. `timestamp` is in milliseconds since 1970."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Batch:
+    """Records of one partition in offset order, at least one; `next_offset` follows the last of them.
+
+    Whoever has processed all of them, and has every output acknowledged, says so once with `acknowledge`. A batch
+    that never is acknowledged is fetched again by whoever owns the partition next.
+    """
+
+    __slots__ = ("_acknowledge", "first_offset", "next_offset", "partition", "records", "topic")
+
+    def __init__(self, topic: str, partition: int, records: Sequence[Record], acknowledge: Callable[[], None]) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.records = records
+        self.first_offset = records[0].offset
+        self.next_offset = records[-1].offset + 1
+        self._acknowledge = acknowledge
+
+    def acknowledge(self) -> None:
+        """Let the offset move past this batch. Harmless when the partition was taken away meanwhile."""
+        self._acknowledge()
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.topic}-{self.partition} {self.first_offset}..{self.next_offset - 1}>"

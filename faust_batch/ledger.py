@@ -1,0 +1,99 @@
+"""Which offset may be committed: a pure account of the batches handed out and acknowledged, a partition at a time."""
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+P = TypeVar("P", bound=Hashable)
+
+
+class Ticket(NamedTuple):
+    """Stands for one batch handed out; worthless after the partition was reset or forgotten."""
+
+    era: int
+    number: int
+
+
+class _Open:
+    __slots__ = ("done", "next_offset")
+
+    def __init__(self, next_offset: int) -> None:
+        self.next_offset = next_offset
+        self.done = False
+
+
+class _Partition:
+    __slots__ = ("committable", "era", "first", "open", "position")
+
+    def __init__(self, era: int, position: int | None) -> None:
+        self.era = era
+        #: The offset expected next; None: whatever comes first.
+        self.position = position
+        self.committable: int | None = None
+        #: Batches from the oldest that isn't done on; `first` is the number of the oldest.
+        self.open: deque[_Open] = deque()
+        self.first = 0
+
+
+class OffsetLedger(Generic[P]):
+    """Keeps, for each partition, the batches in hand-out order, and how far they are done without a break."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[P, _Partition] = {}
+        self._eras = 0
+
+    def reset(self, partition: P, position: int | None) -> None:
+        """Reading starts anew at `position` (None: wherever it starts); batches handed out before count no more."""
+        self._eras += 1
+        self._partitions[partition] = _Partition(self._eras, position)
+
+    def forget(self, partitions: Iterable[P]) -> None:
+        """The partitions are somebody else's now."""
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+
+    def position(self, partition: P) -> int | None:
+        """The offset expected next, None where any may come."""
+        entry = self._partitions.get(partition)
+        return entry.position if entry else None
+
+    def hand_out(self, partition: P, next_offset: int) -> Ticket:
+        """Note a batch that ends before `next_offset`."""
+        entry = self._partitions.get(partition)
+        if entry is None:
+            self.reset(partition, None)
+            entry = self._partitions[partition]
+        if entry.position is not None and next_offset <= entry.position:
+            raise ValueError(f"{partition}: a batch up to {next_offset} was handed out already")
+        entry.position = next_offset
+        entry.open.append(_Open(next_offset))
+        return Ticket(entry.era, entry.first + len(entry.open) - 1)
+
+    def acknowledge(self, partition: P, ticket: Ticket) -> bool:
+        """Note that a batch is done; False when the ticket is worthless by now."""
+        entry = self._partitions.get(partition)
+        if entry is None or entry.era != ticket.era or ticket.number < entry.first:
+            return False
+        entry.open[ticket.number - entry.first].done = True
+        while entry.open and entry.open[0].done:
+            entry.committable = entry.open.popleft().next_offset
+            entry.first += 1
+        return True
+
+    def committable(self) -> dict[P, int]:
+        """The offsets that may be committed and haven't been taken yet, by partition."""
+        return {
+            partition: entry.committable
+            for partition, entry in self._partitions.items()
+            if entry.committable is not None
+        }
+
+    def committed(self, partition: P, offset: int) -> None:
+        """The broker has this offset."""
+        entry = self._partitions.get(partition)
+        if entry is not None and entry.committable is not None and entry.committable <= offset:
+            entry.committable = None
+
+    def in_flight(self) -> int:
+        """How many batches are handed out and not done."""
+        return sum(len(entry.open) for entry in self._partitions.values())

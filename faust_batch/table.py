@@ -1,0 +1,155 @@
+"""State kept by key in memory, a partition at a time, and restored from its changelog.
+
+A write is in the changelog before it is in memory, so what a reader of the rows sees is never ahead of what a restart
+restores. The rows decide between versions themselves (`newer`), so the order in which the changelog holds two versions
+of a row doesn't matter.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from aiokafka.errors import KafkaError
+
+from faust_batch.changelog import Chunk
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+
+
+class Log(Protocol):
+    """What a table needs of its changelog."""
+
+    async def append(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> int: ...
+
+    def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]: ...
+
+
+class RowCodec(Protocol[R]):
+    """How a row is written, read, and chosen between two versions."""
+
+    def encode(self, row: R) -> bytes: ...
+
+    def decode(self, data: bytes) -> R: ...
+
+    def newer(self, one: R | None, other: R) -> R: ...
+
+
+class RevokedError(Exception):
+    """The partition isn't this process's any more: leave its batch to who has it now."""
+
+
+class _Part(Generic[R]):
+    """One partition's rows, and the changelog offset up to which they are known."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, R] = {}
+        self.position = 0
+        self.ready = asyncio.Event()
+        self.revoked = False
+
+
+#: Called for what a restore has read: partition, and for each key the offset of its last record.
+Restored = Callable[[int, Mapping[str, int]], None]
+
+
+class BatchTable(Generic[R]):
+    """Rows by text key, kept for the partitions that are assigned to this process."""
+
+    def __init__(self, name: str, log: Log, codec: RowCodec[R], restored: Restored | None = None) -> None:
+        self.name = name
+        self._log = log
+        self._codec = codec
+        self._restored = restored
+        self._parts: dict[int, _Part[R]] = {}
+        self._restoring: asyncio.Task[None] | None = None
+        #: Changelog records read to restore rows, ever.
+        self.recovered = 0
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """These partitions are ours now: catch up with their changelog, drop the rows of all others.
+
+        What another process wrote while it held a partition is read before any row is given out.
+        """
+        wanted = set(partitions)
+        for partition in set(self._parts) - wanted:
+            part = self._parts.pop(partition)
+            part.revoked = True
+            part.ready.set()
+        for partition in wanted:
+            self._parts.setdefault(partition, _Part()).ready.clear()
+        if self._restoring is not None:
+            self._restoring.cancel()
+        self._restoring = asyncio.create_task(self._restore(wanted), name=f"restore {self.name}") if wanted else None
+
+    def is_ready(self) -> bool:
+        """Whether every assigned partition is restored."""
+        return all(part.ready.is_set() for part in self._parts.values())
+
+    def __len__(self) -> int:
+        return sum(len(part.rows) for part in self._parts.values())
+
+    async def rows(self, partition: int) -> Mapping[str, R]:
+        """The rows of an assigned partition, once they are restored; RevokedError when it isn't assigned."""
+        part = self._part(partition)
+        await part.ready.wait()
+        if part.revoked:
+            raise RevokedError(f"{self.name}-{partition}")
+        return part.rows
+
+    def _part(self, partition: int) -> _Part[R]:
+        part = self._parts.get(partition)
+        if part is None:
+            raise RevokedError(f"{self.name}-{partition}")
+        return part
+
+    async def write(self, partition: int, changed: Mapping[str, R]) -> int:
+        """Write rows to the changelog, and when it has them into memory; returns the offset after the last."""
+        part = self._part(partition)
+        last = await self._log.append(
+            partition, [(key.encode(), self._codec.encode(row)) for key, row in changed.items()]
+        )
+        part.rows.update(changed)
+        if part.ready.is_set() and last + 1 - len(changed) == part.position:
+            part.position = last + 1
+        return last + 1
+
+    async def stop(self) -> None:
+        """End a restore that is under way."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+            await asyncio.gather(self._restoring, return_exceptions=True)
+
+    async def _restore(self, partitions: set[int]) -> None:
+        pending = {partition: self._parts[partition] for partition in partitions}
+        offsets: dict[int, dict[str, int]] = {partition: {} for partition in partitions}
+        while True:
+            try:
+                async for chunk in self._log.read({number: part.position for number, part in pending.items()}):
+                    self._take(pending[chunk.partition], chunk, offsets[chunk.partition])
+                break
+            except KafkaError as exc:
+                logger.warning("%s: the changelog can't be read, trying again: %r", self.name, exc)
+                await asyncio.sleep(RETRY_SECONDS)
+        for partition, part in pending.items():
+            if self._restored is not None:
+                self._restored(partition, offsets[partition])
+            part.ready.set()
+
+    def _take(self, part: _Part[R], chunk: Chunk, offsets: dict[str, int]) -> None:
+        rows, newer, decode = part.rows, self._codec.newer, self._codec.decode
+        for record in chunk.records:
+            if record.key is None:
+                continue
+            key = record.key.decode()
+            offsets[key] = record.offset
+            if record.value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = newer(rows.get(key), decode(record.value))
+        part.position = chunk.next_offset
+        self.recovered += len(chunk.records)

@@ -1,0 +1,185 @@
+"""Faust's aiokafka driver with the delivery and the commit accounting of whole batches."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from faust_batch.batch import Batch
+from faust_batch.ledger import OffsetLedger, Ticket
+
+logger = logging.getLogger(__name__)
+
+#: How long the broker may hold back an empty fetch; a record of a partition that isn't in the fetch waits for it.
+FETCH_MAX_WAIT_MS = 100
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to Kafka: fetches come back sooner, and a failed commit is tried again, not fatal."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        # By range, the same partition of every topic comes to the same worker: a table's sources stay together.
+        consumer._partition_assignment_strategy = (RangePartitionAssignor,)
+        return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        assigned = self.assignment()
+        wanted = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items() if tp in assigned}
+        if not wanted:
+            return False
+        try:
+            await consumer.commit(wanted)
+        except (CommitFailedError, IllegalStateError) as exc:
+            logger.info("offsets not committed, the group is rebalancing: %s", exc)
+            return False
+        except KafkaError as exc:
+            logger.warning("offsets not committed, trying again: %r", exc)
+            return False
+        return True
+
+
+class BatchConsumer(driver.Consumer):
+    """Yields one message a partition batch, and commits only what a `Batch` was acknowledged for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger: OffsetLedger[TP] = OffsetLedger()
+        #: Grows with each seek: what was fetched before one mustn't be delivered after it.
+        self._seeks = 0
+        #: When offsets were last committed or found to need no commit, seconds since 1970.
+        self.committed_at = time.time()
+        self._highwaters: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- delivery
+
+    async def getmany(  # Faust calls it with a timeout
+        self,
+        timeout: float,  # noqa: ASYNC109
+    ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message a partition, its value the `Batch`."""
+        before = (self._seeks, self.app.consumer_generation_id)
+        records, active = await self._wait_next_records(timeout)
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active or before != (self._seeks, self.app.consumer_generation_id):
+            await self._start_over()
+            return
+        for tp, found in records.items():
+            if not self.flow_active or before != (self._seeks, self.app.consumer_generation_id):
+                return
+            if active is None or tp in active or tp in self._buffered_partitions:
+                message = self._batch_message(tp, found)
+                if message is not None:
+                    yield tp, message
+
+    async def _start_over(self) -> None:
+        """What was just fetched belongs to another time: go back to what is committed."""
+        try:
+            await self.perform_seek()
+        except Exception as exc:  # any failure here ends in the next rebalance, which seeks again
+            logger.warning("can't seek to the committed offsets yet: %r", exc)
+
+    def _batch_message(self, tp: TP, found: list[Any]) -> ConsumerMessage | None:
+        position = self.ledger.position(tp)
+        records = found if position is None else [record for record in found if record.offset >= position]
+        if not records:
+            return None
+        ticket = self.ledger.hand_out(tp, records[-1].offset + 1)
+        self._note_highwater(tp)
+        message: ConsumerMessage = self._to_message(tp, records[0])
+        message.key = None
+        message.value = Batch(tp.topic, tp.partition, records, lambda: self._acknowledge(tp, ticket))
+        return message
+
+    def _acknowledge(self, tp: TP, ticket: Ticket) -> None:
+        self.ledger.acknowledge(tp, ticket)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Faust's fetch loop, without its account of gaps: it counts a batch as done before it is processed."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=1.0):
+                    await self.wait_first(self.callback(message), self.suspend_flow.wait())
+                await self.sleep(0)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+
+    # -- accounting
+
+    def ack(self, message: Any) -> bool:
+        """Faust is through with the message; whether the batch is done, `Batch.acknowledge` says."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offset of every partition."""
+        self._seeks += 1
+        offsets = await self.seek_to_committed()
+        self._seeks += 1
+        for tp, offset in offsets.items():
+            self.ledger.reset(TP(tp.topic, tp.partition), offset if offset is not None and offset >= 0 else None)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is done, then forget the partitions."""
+        await self.commit()
+        self.ledger.forget(revoked)
+        for tp in revoked:
+            self._highwaters.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what the ledger says may be; the arguments of Faust's interface have no meaning here."""
+        offsets = self.ledger.committable()
+        if not offsets:
+            if not self.ledger.in_flight():
+                self.committed_at = time.time()
+            return False
+        if not await self._commit(offsets):
+            return False
+        for tp, offset in offsets.items():
+            self.ledger.committed(tp, offset)
+        self.committed_at = time.time()
+        return True
+
+    # -- what the outside may know
+
+    def _note_highwater(self, tp: TP) -> None:
+        highwater = self.highwater(tp)
+        if highwater is not None:
+            self._highwaters[tp] = highwater
+
+    def lags(self) -> dict[TP, int]:
+        """Records after the position, by partition, as of the last fetch of each."""
+        return {tp: max(0, highwater - (self.ledger.position(tp) or 0)) for tp, highwater in self._highwaters.items()}
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own watchdog knows nothing of batches; `committed_at` and `lags` say more."""
+
+
+class BatchTransport(driver.Transport):
+    """The aiokafka transport with a `BatchConsumer`."""
+
+    Consumer = BatchConsumer
+
+
+def assigned_partitions(tps: Iterable[TP], topics: Iterable[str]) -> dict[str, set[int]]:
+    """The partitions of each of these topics among `tps`."""
+    wanted = set(topics)
+    found: dict[str, set[int]] = {}
+    for tp in tps:
+        if tp.topic in wanted:
+            found.setdefault(tp.topic, set()).add(tp.partition)
+    return found
