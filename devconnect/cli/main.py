@@ -40,7 +40,8 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command), f"{module}:{attribute} is not a click command"
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is not a click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,5 +1,6 @@
 """`up`, `down` and `status`: the embedded stack from the command line."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from devconnect import stack
 from devconnect.cli.errors import CliError
 from devconnect.settings import Settings
 from devconnect.stack import Addresses, PartStatus, Progress, StackError
+from devconnect.stack.part import without_password
+
+# aiokafka logs each attempt of a check that fails; what counts is in the error that we print.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -91,7 +96,9 @@ def _print_step(step: Progress) -> None:
 
 def _print_addresses(found: Addresses, seconds: float) -> None:
     click.echo(f"\nready in {seconds:.1f} s")
-    click.echo(f"  Kafka    {found.kafka}\n  Redis    {found.redis}\n  MongoDB  {found.mongo}")
+    click.echo(f"  Kafka    {found.kafka}")
+    click.echo(f"  Redis    {without_password(found.redis)}")
+    click.echo(f"  MongoDB  {without_password(found.mongo)}")
 
 
 def _print_json(value: object) -> None:

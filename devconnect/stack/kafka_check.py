@@ -1,9 +1,11 @@
 """Whether a Kafka cluster can do its work: metadata, the group coordinator, and the making of topics."""
 
 import asyncio
-import logging
 
-from devconnect.stack.part import NotReady
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from devconnect.stack.part import NotReadyError
 
 _GROUP = "devconnect-readiness"
 
@@ -12,21 +14,16 @@ def check(servers: str, timeout: float) -> None:
     """Asks all three, within `timeout` seconds.
 
     Raises:
-        NotReady: with what the cluster did not do.
+        NotReadyError: with what the cluster did not do.
     """
     try:
-        asyncio.run(asyncio.wait_for(_check(servers, timeout), timeout))
+        asyncio.run(asyncio.wait_for(_check(servers, int(timeout * 1000)), timeout))
     except TimeoutError:
-        raise NotReady(f"no answer from {servers} within {timeout:g} s") from None
+        raise NotReadyError(f"no answer from {servers} within {timeout:g} s") from None
 
 
-async def _check(servers: str, timeout: float) -> None:
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-    from aiokafka.errors import KafkaError
-
-    # It logs each refused connection of a server that is about to come; what counts is raised below.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    client = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=int(timeout * 1000))
+async def _check(servers: str, patience_ms: int) -> None:
+    client = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=patience_ms)
     step = f"connect to {servers}"
     try:
         await client.start()
@@ -37,8 +34,8 @@ async def _check(servers: str, timeout: float) -> None:
         answer = await client.create_topics([probe], validate_only=True)
         for _, code, *rest in answer.topic_errors:
             if code:
-                raise NotReady(f"can't {step}: error {code} {rest[0] if rest else ''}".rstrip())
+                raise NotReadyError(f"can't {step}: error {code} {rest[0] if rest else ''}".rstrip())
     except (KafkaError, OSError) as error:
-        raise NotReady(f"can't {step}: {error!r}") from None
+        raise NotReadyError(f"can't {step}: {error!r}") from None
     finally:
         await client.close()

@@ -48,7 +48,7 @@ def _read(kept: Path) -> list[str] | None:
 
 
 def _resolve() -> list[str]:
-    import jgo  # slow to load, and needed once
+    import jgo  # noqa: PLC0415 (slow to load, and needed once)
 
     error: Exception | None = None
     for update in (False, True):  # True: a cache that lost a jar is built anew

@@ -14,7 +14,7 @@ from devconnect.stack.kafka import Kafka
 from devconnect.stack.lock import exclusive
 from devconnect.stack.model import Addresses, OnProgress, PartStatus, Progress, StackError, ignore
 from devconnect.stack.mongo import Mongo
-from devconnect.stack.part import NotReady, Part
+from devconnect.stack.part import NotReadyError, Part, without_password
 from devconnect.stack.starter import Starter, choose_ports, reach
 from devconnect.stack.valkey import Valkey
 
@@ -94,7 +94,7 @@ def _status(part: Part) -> PartStatus:
             ready=problem is None,
             detail=detail,
             external=True,
-            address=part.url,
+            address=without_password(part.url),
             version=version,
         )
     record = part.record()
@@ -117,7 +117,7 @@ def _status(part: Part) -> PartStatus:
 def _ask(part: Part, address: str) -> tuple[str | None, str | None]:
     try:
         return part.check(address, CHECK), None
-    except NotReady as problem:
+    except NotReadyError as problem:
         return None, str(problem)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from devconnect.stack.part import NotReady, Part, Say
+from devconnect.stack.part import Launch, NotReadyError, Part, Request
 from devconnect.stack.ports import LOOPBACK
-from devconnect.stack.process import Record
 
 
 class Mongo(Part):
@@ -26,17 +25,16 @@ class Mongo(Part):
     def wanted_port(self) -> int:
         return self.settings.mongo_port
 
-    def prepare(self, record: Record | None, port: int, say: Say) -> dict[str, int]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def prepare(self, request: Request) -> Launch:
         # It refuses to start while its pid file names a live pid, also after kill -9 and a reuse of that pid.
         self._pid_file.unlink(missing_ok=True)
-        return {}
+        return Launch(self._command(request.port))
 
     @property
     def _pid_file(self) -> Path:
         return self.settings.data_dir / "run" / "nx-27017.pid"
 
-    def command(self, port: int) -> list[str]:
+    def _command(self, port: int) -> list[str]:
         # Without these two files named, it would write them outside the data folder.
         return [
             *(sys.executable, "-c", "from nx_27017.nx_27017 import main; main()"),
@@ -57,7 +55,7 @@ class Mongo(Part):
                 client.admin.command("ping")
                 return f"MongoDB {client.server_info().get('version', '(version unknown)')}"
         except PyMongoError as error:
-            raise NotReady(str(error).split(", Timeout:")[0]) from None
+            raise NotReadyError(str(error).split(", Timeout:")[0]) from None
 
     def embedded_version(self) -> str:
         return f"nx-27017 {version('nx-27017')}"

@@ -1,8 +1,10 @@
 """What a part of the stack is: where it keeps things, how it is started, and how to ask if it is ready."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from devconnect.settings import Settings
 from devconnect.stack.ports import LOOPBACK
@@ -12,8 +14,24 @@ from devconnect.stack.process import Record, read_record
 Say = Callable[[str], None]
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The part does not answer yet, or not as it should; the message says how."""
+
+
+class Request(NamedTuple):
+    """What a part is told when it is to start."""
+
+    port: int
+    #: The record of its last process, if any.
+    last: Record | None
+    say: Say
+
+
+class Launch(NamedTuple):
+    """How to start it: the command line, and the ports that it takes beside the one it was told."""
+
+    command: list[str]
+    extra_ports: Mapping[str, int] = {}
 
 
 class Part(ABC):
@@ -24,7 +42,7 @@ class Part(ABC):
     #: The variables that replace it and that set its port.
     url_variable: str
     port_variable: str
-    #: What an exception of `check` that isn't NotReady may be; anything else is a fault of ours.
+    #: Put before "host:port" to make an address.
     scheme: str = ""
 
     def __init__(self, settings: Settings) -> None:
@@ -41,23 +59,19 @@ class Part(ABC):
         """The port that was asked for, 0 for any."""
 
     @abstractmethod
-    def prepare(self, record: Record | None, port: int, say: Say) -> dict[str, int]:
-        """Makes folders, files and downloads ready; returns the further ports that the part takes.
+    def prepare(self, request: Request) -> Launch:
+        """Makes files and downloads ready for a start; the part's folder is there already.
 
         Raises:
             StackError: something is missing; the message says what to do.
         """
 
     @abstractmethod
-    def command(self, port: int) -> list[str]:
-        """The command line of its process."""
-
-    @abstractmethod
     def check(self, address: str, timeout: float) -> str:
         """Asks the server at an address to do real work; returns its version.
 
         Raises:
-            NotReady: it doesn't answer, or says that it isn't ready.
+            NotReadyError: it doesn't answer, or says that it isn't ready.
         """
 
     def embedded_version(self) -> str | None:
@@ -81,3 +95,8 @@ class Part(ABC):
 
     def record(self) -> Record | None:
         return read_record(self.record_path)
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown and logged."""
+    return re.sub(r"//([^:@/]*):[^/]*@", r"//\1:***@", url)

@@ -36,7 +36,7 @@ def pick(last: int | None = None, *, avoid: frozenset[int] = frozenset()) -> int
     if last and last not in avoid and is_free(last):
         return last
     for _ in range(200):
-        port = random.randrange(*_RANGE)
+        port = random.randrange(*_RANGE)  # noqa: S311 (no secret)
         if port not in avoid and is_free(port):
             return port
     with socket.socket() as probe:

