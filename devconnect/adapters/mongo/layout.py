@@ -1,0 +1,133 @@
+"""Every collection on one page: what `_id` is, which fields there are, which indexes, and how keys are written.
+
+Ids are texts everywhere. A document is found by its `_id`; what is listed has a text key of its own that sorts by time,
+with a single-field index, since the embedded server answers ranges from such an index only (docs/adr/0003).
+"""
+
+from datetime import timedelta
+
+from msgspec import Struct
+
+from devconnect.adapters.mongo.connect import Database
+from devconnect.domain.model import Kind
+
+#: How long a decision is kept: longer than the day for which an Idempotency-Key is good, so that a replay finds it.
+DECISION_KEPT = timedelta(days=7)
+
+
+class Index(Struct, frozen=True):
+    """An index on one field; with `expires` the field is the time at which the document goes."""
+
+    field: str
+    expires: bool = False
+
+
+class Collection(Struct, frozen=True, kw_only=True):
+    """One collection: what `_id` is, the other fields, the indexes."""
+
+    name: str
+    id: str
+    fields: str
+    indexes: tuple[Index, ...] = ()
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """A list that is paged newest first: the key's field in its collection, and what follows the prefix in a key."""
+
+    collection: str
+    key: str
+    rest: str
+
+
+USERS = "users"
+SESSIONS = "sessions"
+CREDENTIALS = "credentials"
+CONNECTIONS = "connections"
+RELATIONS = "relations"
+CONVERSATIONS = "conversations"
+MESSAGES = "messages"
+NOTIFICATIONS = "notifications"
+DECISIONS = "decisions"
+
+#: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
+LAYOUT: tuple[Collection, ...] = (
+    Collection(
+        name=USERS,
+        id="user id",
+        fields="model.User; created: created_key, for the feed",
+        indexes=(Index("created"),),
+    ),
+    Collection(name=SESSIONS, id="session id", fields="model.Session"),
+    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="user, password_hash"),
+    Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
+    Collection(
+        name=RELATIONS,
+        id="user:other, twice a connection",
+        fields="seq, user, other, state, by, at; k: relation_key; theirs: the same where `other` did it, else null",
+        indexes=(Index("k"), Index("theirs")),
+    ),
+    Collection(name=CONVERSATIONS, id="pair id", fields="model.Conversation, positions whole"),
+    Collection(
+        name=MESSAGES,
+        id="conversation:seq (model.message_key)",
+        fields="model.Message; k: the _id again",
+        indexes=(Index("k"),),
+    ),
+    Collection(
+        name=NOTIFICATIONS,
+        id="user:notification id",
+        fields="user, notification, kind, about, at, read_at or null; k: the _id again; unread: the user, or null",
+        indexes=(Index("k"), Index("unread")),
+    ),
+    Collection(
+        name=DECISIONS,
+        id="command id",
+        fields="topic, partition, seq, actor, fingerprint, at, problem or null; result and events: JSON texts; expires",
+        indexes=(Index("expires", expires=True),),
+    ),
+)
+
+#: Where the documents that commands are decided on are kept.
+COLLECTION_OF: dict[Kind, str] = {
+    "user": USERS,
+    "session": SESSIONS,
+    "connection": CONNECTIONS,
+    "conversation": CONVERSATIONS,
+    "message": MESSAGES,
+}
+
+FEED = Listing(collection=USERS, key="created", rest=r"\d{13}:.+")
+ALL_RELATIONS = Listing(collection=RELATIONS, key="k", rest=r"\d{13}:.+")
+THEIR_RELATIONS = Listing(collection=RELATIONS, key="theirs", rest=r"\d{13}:.+")
+HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
+INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
+
+
+def created_key(at: int, user: str) -> str:
+    """Sorts users by when they joined."""
+    return f"{at:013d}:{user}"
+
+
+def relation_id(user: str, other: str) -> str:
+    """The id of what is between the two as `user` sees it."""
+    return f"{user}:{other}"
+
+
+def relation_key(user: str, state: str, at: int, other: str) -> str:
+    """Sorts one user's relations of one state by when they came to be so."""
+    return f"{user}:{state}:{at:013d}:{other}"
+
+
+def notification_key(user: str, notification: str) -> str:
+    """The id of a notification: its own id is unique a recipient, and sorts by time."""
+    return f"{user}:{notification}"
+
+
+async def ensure_indexes(db: Database) -> None:
+    """Create the indexes that are not there yet; any number of processes may, at once."""
+    for collection in LAYOUT:
+        for index in collection.indexes:
+            if index.expires:
+                await db[collection.name].create_index(index.field, expireAfterSeconds=0)
+            else:
+                await db[collection.name].create_index(index.field)

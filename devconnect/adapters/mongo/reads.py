@@ -1,0 +1,169 @@
+"""ports.reads on MongoDB: what people read where Redis can't be had, and the credentials that log-in checks."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from devconnect.adapters.mongo import layout
+from devconnect.adapters.mongo.connect import Database, Fields, reaching
+from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, page, place_of
+from devconnect.domain.model import ConnectionState, Position
+from devconnect.events.base import pair_of
+from devconnect.ports.reads import (
+    MessageView,
+    NotificationView,
+    Page,
+    PositionView,
+    PresenceView,
+    RelationView,
+    SessionView,
+    Source,
+    UserView,
+)
+
+#: A page of the feed reads at most so many blocks of users: it may be short, and still have a next one.
+FEED_BLOCKS = 10
+
+
+class MongoReads:
+    """The read models, straight from the truth: nothing is behind here, but nothing is precomputed either.
+
+    Every method ends `within` seconds, with an answer or UnavailableError.
+    """
+
+    source: Source = "database"
+
+    def __init__(self, db: Database, *, within: float = 5.0) -> None:
+        self._db = db
+        self._within = within
+
+    async def credentials(self, email: str) -> tuple[str, str] | None:
+        """Whose address this is, and the hash of the password that opens the account."""
+        async with reaching(self._within):
+            found = await self._db[layout.CREDENTIALS].find_one({"_id": email})
+        return None if found is None else (found["user"], found["password_hash"])
+
+    async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
+        """The session and the user; None for what isn't there."""
+        async with reaching(self._within):
+            login, account = await asyncio.gather(
+                self._db[layout.SESSIONS].find_one({"_id": session}), self._db[layout.USERS].find_one({"_id": user})
+            )
+        return _session_view(login) if login else None, _user_view(account) if account else None
+
+    async def users(self, ids: Sequence[str]) -> list[UserView | None]:
+        """The users, in the order asked for."""
+        async with reaching(self._within):
+            found = await self._db[layout.USERS].find({"_id": {"$in": list(ids)}}).to_list(None)
+        views = {fields["_id"]: _user_view(fields) for fields in found}
+        return [views.get(user) for user in ids]
+
+    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str]:
+        """Ids of people, newest first, without the user and whoever anything is, or was, between them and the user.
+
+        A page may be shorter than `limit`, even empty, and have a next one, when most of the newest are known.
+        """
+        check_limit(limit)
+        after = None if cursor is None else place_of(layout.FEED, cursor)
+        block, found = max(100, 2 * limit), list[Fields]()
+        async with reaching(self._within):
+            for _ in range(FEED_BLOCKS):
+                users = await newest(self._db, layout.FEED, "", after, count=block, fields=["created"])
+                found += await self._strangers(user, users)
+                if len(found) > limit:
+                    return _feed_page(found[:limit], found[limit - 1])
+                if len(users) < block:
+                    return _feed_page(found, None)
+                after = users[-1]["created"]
+        return _feed_page(found, users[-1])
+
+    async def _strangers(self, user: str, users: Sequence[Fields]) -> list[Fields]:
+        ids = [layout.relation_id(user, other["_id"]) for other in users]
+        found = await self._db[layout.RELATIONS].find({"_id": {"$in": ids}}, ["_id"]).to_list(None)
+        known = {fields["_id"] for fields in found} | {layout.relation_id(user, user)}
+        return [other for other in users if layout.relation_id(user, other["_id"]) not in known]
+
+    async def relations(
+        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+    ) -> Page[RelationView]:
+        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+        listing = layout.THEIR_RELATIONS if by_others else layout.ALL_RELATIONS
+        async with reaching(self._within):
+            records, after = await page(self._db, listing, f"{user}:{state}:", cursor, limit)
+        return Page(tuple(map(_relation_view, records)), after)
+
+    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView]:
+        """Messages, newest first."""
+        async with reaching(self._within):
+            records, after = await page(self._db, layout.HISTORY, f"{conversation}:", cursor, limit)
+        return Page(tuple(map(_message_view, records)), after)
+
+    async def positions(self, conversation: str) -> list[PositionView]:
+        """How far each of the two has got; nowhere, where nothing was said yet."""
+        async with reaching(self._within):
+            fields = await self._db[layout.CONVERSATIONS].find_one({"_id": conversation})
+        positions = msgspec.convert(fields["positions"] if fields else {}, dict[str, Position])
+        views = []
+        for user in pair_of(conversation):
+            position = positions.get(user, Position())
+            views.append(PositionView(user=user, delivered=position.delivered, read=position.read))
+        return views
+
+    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+        """Nobody is here: presence is kept in Redis alone, and comes back with it."""
+        return [PresenceView(user=user, online=False, last_seen=0) for user in ids]
+
+    async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView]:
+        """Notifications, newest first."""
+        async with reaching(self._within):
+            records, after = await page(self._db, layout.INBOX, f"{user}:", cursor, limit)
+        return Page(tuple(map(_notification_view, records)), after)
+
+    async def unread_notifications(self, user: str) -> int:
+        """How many are not read."""
+        # A command: PyMongo's `aggregate` is awaited, Motor's isn't; count_documents scans the embedded server.
+        count = [{"$match": {"unread": user}}, {"$count": "unread"}]
+        async with reaching(self._within):
+            answer = await self._db.command("aggregate", layout.NOTIFICATIONS, pipeline=count, cursor={})
+        return sum(int(row["unread"]) for row in answer["cursor"]["firstBatch"])
+
+    async def table(self, name: str, cursor: str | None, limit: int) -> None:
+        """None: the analytics tables live in Kafka and Redis."""
+        return None
+
+
+def _feed_page(users: Sequence[Fields], last: Fields | None) -> Page[str]:
+    after = None if last is None else cursor_of(layout.FEED, "", last)
+    return Page(tuple(fields["_id"] for fields in users), after)
+
+
+def _session_view(fields: Fields) -> SessionView:
+    return SessionView(
+        id=fields["_id"],
+        user=fields["user"],
+        expires_at=int(fields["expires_at"]),
+        ended=fields["ended_at"] is not None,
+    )
+
+
+def _user_view(fields: Fields) -> UserView:
+    return msgspec.convert({**fields, "id": fields["_id"]}, UserView)
+
+
+def _relation_view(fields: Fields) -> RelationView:
+    return RelationView(user=fields["other"], state=fields["state"], by=fields["by"], at=int(fields["at"]))
+
+
+def _message_view(fields: Fields) -> MessageView:
+    return msgspec.convert({**fields, "id": fields["message"]}, MessageView)
+
+
+def _notification_view(fields: Fields) -> NotificationView:
+    return NotificationView(
+        id=fields["notification"],
+        kind=fields["kind"],
+        about=fields["about"],
+        at=int(fields["at"]),
+        read=fields["read_at"] is not None,
+    )

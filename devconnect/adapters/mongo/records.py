@@ -1,0 +1,132 @@
+"""Documents, decisions, reservations and notifications as the fields that MongoDB holds, and back. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from devconnect.adapters.mongo import layout
+from devconnect.adapters.mongo.connect import Fields
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Conversation,
+    Decision,
+    Kind,
+    Message,
+    Problem,
+    Reservation,
+    Session,
+    User,
+)
+from devconnect.domain.projections import AddNotification
+from devconnect.events.codec import Codec
+from devconnect.events.topics import COMMAND_TO_EVENT
+
+_TYPES: dict[Kind, type[AnyDocument]] = {
+    "user": User,
+    "session": Session,
+    "connection": Connection,
+    "conversation": Conversation,
+    "message": Message,
+}
+
+
+def document_fields(document: AnyDocument) -> Fields:
+    """A document of the truth, with the key that its collection is listed by."""
+    fields: Fields = msgspec.to_builtins(document)
+    fields = {"_id": fields.pop("id"), **fields}
+    match document:
+        case User():
+            fields["created"] = layout.created_key(document.created_at, document.id)
+        case Message():
+            fields["k"] = document.id
+    return fields
+
+
+def document_of(kind: Kind, fields: Fields) -> AnyDocument:
+    """The document that these fields hold."""
+    document: AnyDocument = msgspec.convert({**fields, "id": fields["_id"]}, _TYPES[kind])
+    return document
+
+
+def relation_fields(connection: Connection) -> Iterator[Fields]:
+    """What is between the two, as each of them sees it."""
+    one, other = connection.users
+    for user, peer in ((one, other), (other, one)):
+        key = layout.relation_key(user, connection.state, connection.at, peer)
+        yield {
+            "_id": layout.relation_id(user, peer),
+            "seq": connection.seq,
+            "user": user,
+            "other": peer,
+            "state": connection.state,
+            "by": connection.by,
+            "at": connection.at,
+            "k": key,
+            "theirs": key if connection.by == peer else None,
+        }
+
+
+def reservation_fields(reservation: Reservation) -> Fields:
+    """Who holds an e-mail address."""
+    return {"_id": reservation.email, "user": reservation.user, "password_hash": reservation.password_hash}
+
+
+def notification_fields(added: AddNotification) -> Fields:
+    """A notification that nobody has read yet."""
+    key = layout.notification_key(added.user, added.notification)
+    return {
+        "_id": key,
+        "k": key,
+        "user": added.user,
+        "notification": added.notification,
+        "kind": added.kind,
+        "about": added.about,
+        "at": added.at,
+        "unread": added.user,
+        "read_at": None,
+    }
+
+
+def decision_fields(decision: Decision, expires: datetime) -> Fields:
+    """A decision; its events as Kafka carries them, so that a later version of them is lifted on the way back."""
+    codec = _events(decision.topic)
+    return {
+        "_id": decision.id,
+        "topic": decision.topic,
+        "partition": decision.partition,
+        "seq": decision.seq,
+        "actor": decision.actor,
+        "fingerprint": decision.fingerprint,
+        "at": decision.at,
+        "result": None if decision.result is None else msgspec.json.encode(decision.result).decode(),
+        "problem": msgspec.to_builtins(decision.problem),
+        "events": [codec.encode(event).decode() for event in decision.events],
+        "expires": expires,
+    }
+
+
+def decision_of(fields: Fields) -> Decision:
+    """The decision that these fields hold."""
+    codec = _events(fields["topic"])
+    return Decision(
+        id=fields["_id"],
+        topic=fields["topic"],
+        partition=int(fields["partition"]),
+        seq=int(fields["seq"]),
+        actor=fields["actor"],
+        fingerprint=fields["fingerprint"],
+        at=int(fields["at"]),
+        result=None if fields["result"] is None else msgspec.json.decode(fields["result"]),
+        problem=msgspec.convert(fields["problem"], Problem | None),
+        events=tuple(codec.decode(event.encode()) for event in fields["events"]),
+    )
+
+
+def _events(command_topic: str) -> Codec[Any]:
+    codec = COMMAND_TO_EVENT[command_topic].codec
+    if codec is None:
+        raise TypeError(f"the events of {command_topic} have no codec")
+    return codec

@@ -1,0 +1,143 @@
+"""ports.truth on MongoDB: decisions, reservations, documents and notifications; every write can be repeated."""
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import UpdateOne
+
+from devconnect.adapters.mongo import layout
+from devconnect.adapters.mongo.connect import Database, Fields, reaching
+from devconnect.adapters.mongo.records import (
+    decision_fields,
+    decision_of,
+    document_fields,
+    document_of,
+    notification_fields,
+    relation_fields,
+    reservation_fields,
+)
+from devconnect.adapters.mongo.writes import insert_absent, put_newer
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Decision,
+    Kind,
+    Message,
+    Ref,
+    Reservation,
+    Snapshot,
+    ref_of,
+)
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead
+from devconnect.ports.clock import Clock, SystemClock
+from devconnect.ports.truth import UnavailableError
+
+
+class MongoTruth:
+    """The truth. Every method ends `within` seconds: done, or UnavailableError, and then nothing is known of it."""
+
+    def __init__(self, db: Database, *, within: float = 10.0, clock: Clock | None = None) -> None:
+        self._db = db
+        self._within = within
+        self._clock = clock or SystemClock()
+
+    async def decisions(self, ids: Collection[str]) -> Mapping[str, Decision]:
+        """The stored decisions among these command ids."""
+        async with reaching(self._within):
+            return {fields["_id"]: decision_of(fields) for fields in await self._find(layout.DECISIONS, ids)}
+
+    async def record(self, decisions: Sequence[Decision]) -> Mapping[str, Decision]:
+        """Store the decisions, insert-only; returns, as stored, those ids that somebody had decided before."""
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        fresh: dict[str, Fields] = {}
+        for decision in decisions:
+            fresh.setdefault(decision.id, decision_fields(decision, now + layout.DECISION_KEPT))
+        async with reaching(self._within):
+            lost = await insert_absent(self._db[layout.DECISIONS], list(fresh.values()))
+            return {fields["_id"]: decision_of(fields) for fields in await self._winners(layout.DECISIONS, lost)}
+
+    async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
+        """Take each address unless it is taken, the first of the same address first; returns who holds each."""
+        first: dict[str, Reservation] = {}
+        for reservation in reservations:
+            first.setdefault(reservation.email, reservation)
+        async with reaching(self._within):
+            lost = await insert_absent(
+                self._db[layout.CREDENTIALS], [reservation_fields(reservation) for reservation in first.values()]
+            )
+            holders = {reservation.email: reservation.user for reservation in first.values()}
+            for fields in await self._winners(layout.CREDENTIALS, lost):
+                holders[fields["_id"]] = fields["user"]
+            return holders
+
+    async def load(self, refs: Collection[Ref]) -> Snapshot:
+        """The documents of these names; those that don't exist are absent."""
+        ids: dict[Kind, list[str]] = {}
+        for ref in refs:
+            ids.setdefault(ref.kind, []).append(ref.id)
+        async with reaching(self._within):
+            found = await asyncio.gather(*(self._find(layout.COLLECTION_OF[kind], ids[kind]) for kind in ids))
+        snapshot: Snapshot = {}
+        for kind, records in zip(ids, found, strict=True):
+            snapshot.update((Ref(kind, fields["_id"]), document_of(kind, fields)) for fields in records)
+        return snapshot
+
+    async def save(self, documents: Iterable[AnyDocument]) -> None:
+        """Write each document unless the stored one's `seq` is as high.
+
+        What follows from a document is written before it: a replay finds a document that is as new, changes nothing,
+        and so would never write what a crash has kept from following.
+        """
+        followers: dict[str, list[Fields]] = {}
+        leaders: dict[str, list[Fields]] = {}
+        messages: dict[str, Fields] = {}
+        for document in documents:
+            if isinstance(document, Message):
+                messages[document.id] = document_fields(document)
+                continue
+            if isinstance(document, Connection):
+                followers.setdefault(layout.RELATIONS, []).extend(relation_fields(document))
+            name = layout.COLLECTION_OF[ref_of(document).kind]
+            leaders.setdefault(name, []).append(document_fields(document))
+        async with reaching(self._within):
+            await asyncio.gather(
+                insert_absent(self._db[layout.MESSAGES], list(messages.values())), *self._put(followers)
+            )
+            await asyncio.gather(*self._put(leaders))
+
+    async def add_notifications(self, notifications: Sequence[AddNotification]) -> None:
+        """Insert each notification unless it is there."""
+        records = {fields["_id"]: fields for fields in map(notification_fields, notifications)}
+        async with reaching(self._within):
+            await insert_absent(self._db[layout.NOTIFICATIONS], list(records.values()))
+
+    async def mark_notifications_read(self, marks: Sequence[MarkNotificationsRead]) -> None:
+        """Mark them read; the first mark stays. An id that is not one of the user's own means nothing."""
+        updates = [
+            UpdateOne(
+                {"_id": layout.notification_key(mark.user, notification), "unread": mark.user},
+                {"$set": {"read_at": mark.at, "unread": None}},
+            )
+            for mark in marks
+            for notification in mark.notifications
+        ]
+        if updates:
+            async with reaching(self._within):
+                await self._db[layout.NOTIFICATIONS].bulk_write(updates)
+
+    def _put(self, records: Mapping[str, list[Fields]]) -> list[Coroutine[Any, Any, None]]:
+        return [put_newer(self._db[name], each) for name, each in records.items()]
+
+    async def _find(self, collection: str, ids: Collection[str]) -> list[Fields]:
+        if not ids:
+            return []
+        return await self._db[collection].find({"_id": {"$in": list(ids)}}).to_list(None)
+
+    async def _winners(self, collection: str, ids: Collection[str]) -> list[Fields]:
+        """What somebody else has stored under these ids, which are known to be taken."""
+        records = await self._find(collection, ids)
+        if len(records) < len(ids):  # taken, but not by a majority yet, or gone again in a change of primary
+            raise UnavailableError(f"MongoDB: {collection} that were stored can't be read yet")
+        return records
