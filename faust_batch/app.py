@@ -9,8 +9,7 @@ import faust
 from faust.serializers.schemas import Schema
 from yarl import URL
 
-from faust_batch.batch import Batch
-from faust_batch.table import RevokedError
+from faust_batch.batch import Batch, RevokedError
 from faust_batch.transport import BatchTransport
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,10 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+class RevokedError(Exception):
+    """The partition isn't this process's any more: leave its batch to who has it now."""
+
+
 class Batch:
     """Records of one partition in offset order, at least one; `next_offset` follows the last of them.
 

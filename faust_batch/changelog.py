@@ -30,7 +30,7 @@ class Changelog:
 
     async def append(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> int:
         """Write key and value pairs (None deletes); returns the offset of the last once all are acknowledged."""
-        return await self._producer.append(self.topic, partition, [(key, value, ()) for key, value in items])
+        return await self._producer.append(self.topic, partition, [(key, value, []) for key, value in items])
 
     def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:
         """Read each partition from its position to where its log ends now."""

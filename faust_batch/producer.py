@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 logger = logging.getLogger(__name__)
 
 #: Key, value and headers of a record to write.
-Item = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Item = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 #: Bytes of records a Kafka batch.
 BATCH_BYTES = 256 * 1024

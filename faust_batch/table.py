@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 
+from faust_batch.batch import RevokedError
 from faust_batch.changelog import Chunk
 
 R = TypeVar("R")
@@ -37,10 +38,6 @@ class RowCodec(Protocol[R]):
     def decode(self, data: bytes) -> R: ...
 
     def newer(self, one: R | None, other: R) -> R: ...
-
-
-class RevokedError(Exception):
-    """The partition isn't this process's any more: leave its batch to who has it now."""
 
 
 class _Part(Generic[R]):

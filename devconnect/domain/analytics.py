@@ -7,6 +7,7 @@ An event counts where its `seq` is above the row's, so a replay adds nothing. A 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from devconnect.events import facts as f
@@ -108,6 +109,23 @@ def fold(table: Table, rows: Mapping[str, Row], prefix: str, events: Iterable[f.
             elif event.seq > row.seq:
                 changed[key] = Row(tuple(map(int.__add__, row.values, delta)), event.seq)
     return changed
+
+
+#: The version of a row's encoding, first in each.
+ROW_VERSION = 1
+
+
+def encode_row(row: Row) -> bytes:
+    """A row as MessagePack: [version, seq, values…]."""
+    return msgspec.msgpack.encode((ROW_VERSION, row.seq, *row.values))
+
+
+def decode_row(data: bytes) -> Row:
+    """The row in `data`; ValueError when it is of a version that isn't known."""
+    version, seq, *values = msgspec.msgpack.decode(data, type=list[int])
+    if version != ROW_VERSION:
+        raise ValueError(f"a table row of version {version}: this reader knows {ROW_VERSION}")
+    return Row(tuple(values), seq)
 
 
 def newer(one: Row | None, other: Row) -> Row:

@@ -32,5 +32,8 @@ class Publisher(Protocol):
     async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         """Append the records to the partition in order; returns the offset of the last. Retries until it is done."""
 
+    async def spread(self, topic: str, records: Sequence[Record]) -> None:
+        """Append each record to the partition that its key falls in, in order a partition."""
+
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Append them to `dead-letters`, on the partition of their source, the original key and value kept."""

@@ -1,0 +1,47 @@
+"""Decides who is told of what, and puts it into their list."""
+
+from collections.abc import Sequence
+
+from agents.processing import Item, Source
+from devconnect.domain import notifications, projections
+from devconnect.domain.projections import AddNotification
+from devconnect.events.facts import AnyEvent, NotificationRaised
+from devconnect.events.topics import NOTIFICATION_EVENTS, Topic, notification_events
+from devconnect.ports.projections import Projections
+from devconnect.ports.publisher import Publisher, Record
+from devconnect.ports.truth import Truth
+
+
+class DecideNotifications:
+    """From the events of one topic to `notification-events`, keyed by recipient."""
+
+    def __init__(self, topic: Topic, publisher: Publisher) -> None:
+        if topic.codec is None:
+            raise ValueError(f"{topic.name} has no codec")
+        self.name = f"notify-{topic.name}"
+        self.codec = topic.codec
+        self._publisher = publisher
+
+    async def apply(self, source: Source, items: Sequence[Item[AnyEvent]]) -> None:
+        """Raise the notifications that these events call for."""
+        raised = [found for item in items if (found := notifications.decide(item.value)) is not None]
+        if raised:
+            records = [Record(event.key.encode(), notification_events.encode(event)) for event in raised]
+            await self._publisher.spread(NOTIFICATION_EVENTS.name, records)
+
+
+class DeliverInApp:
+    """From `notification-events` into the recipient's list; a notification is its id, so it is there once."""
+
+    name = "deliver-in-app"
+    codec = notification_events
+
+    def __init__(self, truth: Truth, store: Projections) -> None:
+        self._truth = truth
+        self._store = store
+
+    async def apply(self, source: Source, items: Sequence[Item[NotificationRaised]]) -> None:
+        """Keep the notifications in the database, then show them."""
+        updates = [update for item in items for update in projections.project(item.value)]
+        await self._truth.add_notifications([update for update in updates if isinstance(update, AddNotification)])
+        await self._store.apply(updates)

@@ -1,0 +1,34 @@
+"""The analytics tables of a worker: one `BatchTable` for each table of the domain."""
+
+from collections.abc import Callable, Mapping
+
+from devconnect.domain import analytics
+from devconnect.domain.analytics import Row
+from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, USER_EVENTS, changelog
+from faust_batch.table import BatchTable, Log, Restored
+
+#: What a row key starts with: each source topic has a clock of its own, and so rows of its own.
+PREFIXES: Mapping[str, str] = {USER_EVENTS.name: "u", CONNECTION_EVENTS.name: "c", MESSAGE_EVENTS.name: "m"}
+
+
+class RowCodec:
+    """Rows as the domain writes them; of two versions the one that has counted more events wins."""
+
+    def encode(self, row: Row) -> bytes:
+        """The row as bytes."""
+        return analytics.encode_row(row)
+
+    def decode(self, data: bytes) -> Row:
+        """The row in these bytes."""
+        return analytics.decode_row(data)
+
+    def newer(self, one: Row | None, other: Row) -> Row:
+        """The version that has counted more."""
+        return analytics.newer(one, other)
+
+
+def build(log_of: Callable[[str], Log], restored_of: Callable[[str], Restored]) -> dict[str, BatchTable[Row]]:
+    """The tables by name. `log_of` opens a changelog topic, `restored_of` gives each table's restore hook."""
+    return {
+        name: BatchTable(name, log_of(changelog(name).name), RowCodec(), restored_of(name)) for name in analytics.TABLES
+    }

@@ -1,0 +1,50 @@
+"""The analytics workers: they keep the tables, and publish the views that analysts read."""
+
+import asyncio
+from functools import partial
+
+from devconnect.adapters.redis.table_views import RedisTableViews
+
+from agents.analytics import FoldTables
+from devconnect.domain.analytics import Row
+from devconnect.events.topics import EVENT_TOPICS
+from devconnect.ports import metrics as m
+from faust_batch.changelog import Changelog
+from faust_batch.table import BatchTable
+from tables import analytics
+from tables.views import ViewPublisher
+from workers.runtime import Worker, main
+
+
+def wire(worker: Worker) -> None:
+    """One agent an events topic; the tables follow the partitions that are assigned."""
+    views = ViewPublisher(RedisTableViews(worker.redis))
+    tables = analytics.build(
+        lambda topic: Changelog(worker.addresses.kafka, worker.producer, topic),
+        lambda name: partial(views.note_restored, name),
+    )
+    views.watch(tables)
+    for topic in EVENT_TOPICS:
+        worker.add(topic, FoldTables(topic, tables, views))
+
+    def assign(partitions: set[int]) -> None:
+        for table in tables.values():
+            table.assign(partitions)
+
+    def measure() -> None:
+        for table in tables.values():
+            worker.metrics.set(m.TABLE_ROWS, table.name, to=len(table))
+
+    worker.on_assigned(assign)
+    worker.on_start(lambda: worker.background(asyncio.create_task(views.run(), name="views")))
+    worker.refresh_with(measure)
+    worker.ready_when(lambda: _restoring(list(tables.values())))
+
+
+def _restoring(tables: list[BatchTable[Row]]) -> str | None:
+    names = [table.name for table in tables if not table.is_ready()]
+    return f"restoring {', '.join(names)}" if names else None
+
+
+if __name__ == "__main__":
+    main("analytics", 8014, wire)

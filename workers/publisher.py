@@ -1,0 +1,64 @@
+"""The publisher port on the batch producer."""
+
+from collections.abc import Sequence
+
+from aiokafka.partitioner import murmur2
+
+from devconnect.events.topics import DEAD_LETTERS
+from devconnect.ports.clock import Clock
+from devconnect.ports.publisher import DeadLetter, Record
+from faust_batch.producer import BatchProducer, Item
+
+#: Headers of a dead letter; the key and the value are those of the source.
+LETTER_VERSION = b"1"
+
+
+class BatchPublisher:
+    """Publishes in Kafka batches. Every topic written here has the same number of partitions."""
+
+    def __init__(self, producer: BatchProducer, partitions: int, clock: Clock) -> None:
+        self._producer = producer
+        self._partitions = partitions
+        self._clock = clock
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        """Append the records to the partition in order; returns the offset of the last."""
+        return await self._producer.append(topic, partition, [_item(record) for record in records])
+
+    async def spread(self, topic: str, records: Sequence[Record]) -> None:
+        """Append each record to the partition that its key falls in, as every Kafka client would."""
+        groups: dict[int, list[Record]] = {}
+        for record in records:
+            groups.setdefault(self._partition(record.key or b""), []).append(record)
+        for partition, group in groups.items():
+            await self.publish(topic, partition, group)
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Append them to `dead-letters`, on the partition of their source."""
+        now = self._clock.now_ms()
+        groups: dict[int, list[Record]] = {}
+        for letter in letters:
+            groups.setdefault(letter.partition, []).append(_buried(letter, now))
+        for partition, group in groups.items():
+            await self.publish(DEAD_LETTERS.name, partition, group)
+
+    def _partition(self, key: bytes) -> int:
+        return int((murmur2(key) & 0x7FFFFFFF) % self._partitions)
+
+
+def _item(record: Record) -> Item:
+    return record.key, record.value, list(record.headers)
+
+
+def _buried(letter: DeadLetter, now: int) -> Record:
+    headers = {
+        "version": LETTER_VERSION,
+        "agent": letter.agent.encode(),
+        "cause": letter.cause.encode(),
+        "topic": letter.topic.encode(),
+        "partition": str(letter.partition).encode(),
+        "offset": str(letter.offset).encode(),
+        "at": str(now).encode(),
+    }
+    # A record needs a key or a value; headers alone aren't enough for every client.
+    return Record(letter.key, letter.value if letter.value is not None else b"", tuple(headers.items()))

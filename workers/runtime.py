@@ -1,0 +1,192 @@
+"""Runs a worker: settings, adapters, the Faust app, the probes, and a quiet end on SIGTERM or Ctrl-C."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import faust
+import msgspec
+import uvloop
+from devconnect.adapters.redis.connect import connect as connect_redis
+from devconnect.adapters.redis.projections import RedisProjections
+from faust.types import TP
+
+from agents.processing import Processor, Step
+from devconnect import stack
+from devconnect.adapters.kafka.topics import TopicsError, check_topics
+from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
+from devconnect.adapters.mongo.layout import ensure_indexes
+from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.adapters.prometheus import PrometheusMetrics
+from devconnect.events.topics import Topic
+from devconnect.ports import metrics as m
+from devconnect.ports.clock import SystemClock
+from devconnect.ports.truth import UnavailableError
+from devconnect.settings import Settings, SettingsError
+from faust_batch.app import agent, create_app
+from faust_batch.producer import BatchProducer
+from faust_batch.transport import assigned_partitions
+from workers.probes import Probes
+from workers.publisher import BatchPublisher
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that batches may be in hand with no commit before the worker is taken for stuck.
+STUCK_SECONDS = 60.0
+
+
+class Worker:
+    """One worker process. A role's file adds its agents, tables and tasks before it runs."""
+
+    def __init__(self, role: str, default_port: int, settings: Settings) -> None:
+        self.role = role
+        self.settings = settings
+        self.addresses = stack.addresses(settings)
+        self.clock = SystemClock()
+        self.metrics = PrometheusMetrics()
+        self.app = create_app(f"devconnect-{role}", self.addresses.kafka, str(settings.data_dir / "faust" / role))
+        self.producer = BatchProducer(self.addresses.kafka, f"devconnect-{role}")
+        self.publisher = BatchPublisher(self.producer, settings.partitions, self.clock)
+        self.redis = connect_redis(self.addresses.redis)
+        self.projections = RedisProjections(self.redis)
+        self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
+        self.truth = MongoTruth(self._mongo)
+        self._port = default_port if "PORT" not in os.environ else settings.port
+        self._started = False
+        self._refreshers: list[Callable[[], None]] = []
+        self._ready_checks: list[Callable[[], str | None]] = []
+        self._starters: list[Callable[[], None]] = []
+        self._background: list[asyncio.Task[None]] = []
+        self._probes = Probes(
+            settings.host,
+            self._port,
+            metrics=self.metrics,
+            refresh=self._refresh,
+            live=self._live,
+            ready=self._ready,
+        )
+        self.app.on_partitions_assigned.connect(self._assigned, weak=False)
+        self._on_assigned: list[Callable[[set[int]], None]] = []
+        self._topics: list[str] = []
+
+    def add(self, topic: Topic, step: Step) -> None:  # type: ignore[type-arg]  # steps of many types go in here
+        """Have `step` work on the batches of `topic`."""
+        self._topics.append(topic.name)
+        agent(self.app, topic.name, Processor(step, self.publisher, self.metrics, self.clock))
+
+    def on_assigned(self, call: Callable[[set[int]], None]) -> None:
+        """Call with the partition numbers of this worker's topics whenever they were assigned anew."""
+        self._on_assigned.append(call)
+
+    def on_start(self, call: Callable[[], None]) -> None:
+        """Call once the loop runs."""
+        self._starters.append(call)
+
+    def background(self, task: asyncio.Task[None]) -> None:
+        """Keep a task that ends with the worker."""
+        self._background.append(task)
+
+    def ready_when(self, check: Callable[[], str | None]) -> None:
+        """The worker is ready when this gives None; otherwise it says why not."""
+        self._ready_checks.append(check)
+
+    def refresh_with(self, call: Callable[[], None]) -> None:
+        """Call before metrics are read."""
+        self._refreshers.append(call)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Before the first batch: everything that the agents need."""
+        await self._probes.start()
+        await check_topics(self.addresses.kafka, self.settings)
+        await self.producer.start()
+        await self._when_database_answers()
+        for call in self._starters:
+            call()
+        self._started = True
+
+    async def stop(self) -> None:
+        """After the last batch."""
+        await self._probes.stop()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.producer.stop()
+        await self.redis.aclose()
+        await close_mongo(self._mongo)
+
+    async def _when_database_answers(self) -> None:
+        while True:
+            try:
+                return await ensure_indexes(self._mongo)
+            except UnavailableError as exc:
+                logger.warning("waiting for the database: %s", exc)
+                await asyncio.sleep(1.0)
+
+    async def _assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
+        found = assigned_partitions(assigned, self._topics)
+        partitions = set().union(*found.values()) if found else set()
+        for call in self._on_assigned:
+            call(partitions)
+
+    # -- what the probes tell
+
+    def _refresh(self) -> None:
+        if not self._started:
+            return
+        consumer = self.app.consumer
+        self.metrics.set(m.LAST_COMMIT, to=consumer.committed_at)
+        for tp, lag in consumer.lags().items():
+            self.metrics.set(m.CONSUMER_LAG, tp.topic, str(tp.partition), to=lag)
+        for call in self._refreshers:
+            call()
+
+    def _live(self) -> dict[str, str | None]:
+        if not self._started:
+            return {}
+        consumer = self.app.consumer
+        age = self.clock.now_ms() / 1000 - consumer.committed_at
+        stuck = consumer.ledger.in_flight() > 0 and age > STUCK_SECONDS
+        return {"commits": f"batches in hand and no commit for {age:.0f} s" if stuck else None}
+
+    def _ready(self) -> dict[str, str | None]:
+        if not self._started:
+            return {"start": "waiting for Kafka and the database"}
+        recovered = self.app.tables.recovery.completed.is_set() and not self.app.rebalancing
+        checks: dict[str, str | None] = {"consumer": None if recovered else "joining its group"}
+        for number, check in enumerate(self._ready_checks):
+            checks[f"{self.role}-{number}"] = check()
+        return checks
+
+
+class FleetApp(faust.Worker):
+    """Faust's worker, with our own start before and our own end after the app's."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker.app, loglevel=worker.settings.log_level, quiet=True, redirect_stdouts=False)
+        self._worker = worker
+
+    async def on_first_start(self) -> None:
+        """Make ready what the agents need, then start the app."""
+        await self._worker.start()
+        await super().on_first_start()
+
+    async def on_shutdown(self) -> None:
+        """The app has stopped: let go of the rest."""
+        await super().on_shutdown()
+        await self._worker.stop()
+
+
+def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
+    """Run a worker of this role until it is told to stop; one line and a non-zero exit when it can't start."""
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        uvloop.install()
+        worker = Worker(role, default_port, Settings.load())
+        wire(worker)
+        FleetApp(worker).execute_from_commandline()
+    except (SettingsError, stack.StackError, TopicsError, OSError, msgspec.MsgspecError) as exc:
+        sys.exit(f"{role}: {exc}")
