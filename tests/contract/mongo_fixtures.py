@@ -1,0 +1,195 @@
+"""A MongoDB to test against: the embedded server, or the one at MONGO_URL; each test on Motor and on PyMongo's client.
+
+Test modules import `mongo_server` and `db` by name.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import PyMongoError
+
+from devconnect.adapters.mongo.connect import Database, close, connect
+from devconnect.adapters.mongo.layout import ensure_indexes
+from devconnect.domain.model import Connection, Conversation, Decision, Message, Session, User, message_key
+from devconnect.domain.projections import AddNotification
+from devconnect.events.base import pair_id
+from devconnect.events.facts import Profile
+
+DRIVERS: tuple[Callable[..., Any], ...] = (AsyncIOMotorClient, AsyncMongoClient)
+NOON = 1_700_000_000_000
+
+
+class Server:
+    """The embedded server on a data folder and a port that it keeps over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        (self.folder / "pid").unlink(missing_ok=True)
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        run = "from nx_27017.nx_27017 import main; main()"
+        where = ["--data-dir", str(self.folder / "data"), "--host", "127.0.0.1", "--port", str(self.port)]
+        files = ["--log-file", "/dev/null", "--pid-file", str(self.folder / "pid"), "--journal-mode", "WAL"]
+        with (self.folder / "out").open("ab") as out:
+            self.process = subprocess.Popen([sys.executable, "-c", run, *where, *files], stdout=out, stderr=out)
+        wait_for_mongo(self.url)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+def wait_for_mongo(url: str, seconds: float = 20.0) -> None:
+    """Return when the server answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=200) as client:
+                client.admin.command("ping")
+                return
+        except PyMongoError:
+            if time.monotonic() > deadline:
+                raise
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """An embedded server for one test alone, to be killed as it likes."""
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server for the module."""
+    given = os.environ.get("MONGO_URL")
+    if given:
+        yield given
+        return
+    server = Server(tmp_path_factory.mktemp("mongo"))
+    server.start()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
+async def db(mongo_server: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """An empty database with its indexes, through each of the two drivers."""
+    handle = connect(mongo_server, f"test-{uuid.uuid4().hex[:12]}", driver=request.param)
+    await ensure_indexes(handle)
+    yield handle
+    await handle.client.drop_database(handle.name)
+    await close(handle)
+
+
+class Failing:
+    """A database whose writes to one collection fail, as if the process had died before them."""
+
+    def __init__(self, db: Database, collection: str, error: Exception) -> None:
+        self._db, self._collection, self._error = db, collection, error
+
+    def __getitem__(self, name: str) -> Any:
+        return self if name == self._collection else self._db[name]
+
+    async def _fail(self, *args: object, **kwargs: object) -> None:
+        await asyncio.sleep(0)
+        raise self._error
+
+    insert_many = bulk_write = _fail
+
+
+async def timed(call: Awaitable[object]) -> tuple[BaseException | None, float]:
+    """What a call raised, if anything, and the seconds it took."""
+    started = time.monotonic()
+    try:
+        await call
+    except Exception as error:
+        return error, time.monotonic() - started
+    return None, time.monotonic() - started
+
+
+def a_user(user: str, seq: int = 1, at: int = NOON, headline: str = "") -> User:
+    return User(
+        id=user,
+        seq=seq,
+        email=f"{user}@example.org",
+        profile=Profile(name=user.title(), headline=headline, skills=("python", "kafka")),
+        tier="free",
+        role="member",
+        created_at=at,
+        updated_at=at + seq,
+    )
+
+
+def a_session(session: str, seq: int = 1, ended_at: int | None = None) -> Session:
+    return Session(
+        id=session, seq=seq, user="ada", device="phone", created_at=NOON, expires_at=NOON + 1, ended_at=ended_at
+    )
+
+
+def a_connection(
+    one: str, other: str, seq: int = 1, *, state: Any = "accepted", by: str = "", at: int = 0
+) -> Connection:
+    first, second = sorted((one, other))
+    at = at or NOON + seq
+    return Connection(id=pair_id(one, other), seq=seq, users=(first, second), state=state, by=by or one, at=at)
+
+
+def a_conversation(one: str, other: str, seq: int = 1, **fields: Any) -> Conversation:
+    first, second = sorted((one, other))
+    fields = {"last": seq, "last_at": NOON + seq, "count": seq, "positions": {}, **fields}
+    return Conversation(id=pair_id(one, other), seq=seq, users=(first, second), **fields)
+
+
+def a_message(one: str, other: str, seq: int = 1, text: str = "hello") -> Message:
+    pair = pair_id(one, other)
+    return Message(
+        id=message_key(pair, seq),
+        seq=seq,
+        message=f"command-{seq}",
+        conversation=pair,
+        sender=one,
+        recipient=other,
+        text=text,
+        at=NOON + seq,
+    )
+
+
+def a_decision(command: str, actor: str = "ada", **fields: Any) -> Decision:
+    fields = {"topic": "user-commands", "partition": 3, "seq": 256, "result": {"ok": True}, **fields}
+    return Decision(id=command, actor=actor, fingerprint=f"print-{actor}", at=NOON, **fields)
+
+
+def a_notification(user: str, number: int) -> AddNotification:
+    at = NOON + number
+    return AddNotification(user, f"{at:013d}-event{number}.0", "message_received", {"user": "bob"}, at)

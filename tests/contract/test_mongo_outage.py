@@ -1,0 +1,138 @@
+"""A server that dies, hangs or comes back: what is raised, how soon, and that nothing acknowledged is gone."""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devconnect.adapters.mongo.connect import Database, close, connect, ping
+from devconnect.adapters.mongo.reads import MongoReads
+from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.domain.model import Ref, Reservation
+from devconnect.domain.projections import MarkNotificationsRead
+from devconnect.ports.truth import UnavailableError
+from tests.contract.mongo_fixtures import (
+    DRIVERS,
+    Server,
+    a_decision,
+    a_message,
+    a_notification,
+    a_user,
+    own_server,
+    timed,
+)
+
+__all__ = ["own_server"]
+
+BOTH = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
+
+
+def every_call(db: Database, within: float) -> dict[str, Any]:
+    truth, reads = MongoTruth(db, within=within), MongoReads(db, within=within)
+    return {
+        "decisions": truth.decisions(["one"]),
+        "record": truth.record([a_decision("one")]),
+        "reserve": truth.reserve([Reservation("a@b", "ada", "hash")]),
+        "load": truth.load([Ref("user", "ada"), Ref("message", "m")]),
+        "save": truth.save([a_user("ada"), a_message("ada", "bob")]),
+        "add_notifications": truth.add_notifications([a_notification("ada", 1)]),
+        "mark_notifications_read": truth.mark_notifications_read([MarkNotificationsRead("ada", ("n",), 1)]),
+        "credentials": reads.credentials("a@b"),
+        "session": reads.session("s", "ada"),
+        "users": reads.users(["ada"]),
+        "feed": reads.feed("ada", None, 10),
+        "relations": reads.relations("ada", "accepted", None, 10),
+        "history": reads.history("ada.bob", None, 10),
+        "positions": reads.positions("ada.bob"),
+        "notifications": reads.notifications("ada", None, 10),
+        "unread": reads.unread_notifications("ada"),
+        "ping": ping(db, within=within),
+    }
+
+
+async def all_unavailable(calls: dict[str, Any], bound: float) -> None:
+    outcomes = dict(zip(calls, await asyncio.gather(*map(timed, calls.values())), strict=True))
+    wrong = {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome[0], UnavailableError)}
+    assert wrong == {}
+    assert {name: seconds for name, (_, seconds) in outcomes.items() if seconds > bound} == {}
+
+
+@BOTH
+async def test_a_dead_server_is_unavailable_within_the_bound_and_back_with_everything(
+    own_server: Server, driver: Callable[..., Any]
+) -> None:
+    db = connect(own_server.url, "test-outage", selection_timeout=1.0, driver=driver)
+    truth = MongoTruth(db)
+    await truth.record([a_decision("kept")])
+    await truth.save([a_user("ada"), a_message("ada", "bob")])
+    own_server.kill()
+    await all_unavailable(every_call(db, within=2.5), bound=3.0)
+    own_server.start()
+    assert await truth.decisions(["kept"]) == {"kept": a_decision("kept")}
+    assert await truth.load([Ref("user", "ada")]) == {Ref("user", "ada"): a_user("ada")}
+    assert len((await MongoReads(db).history("ada.bob", None, 5)).items) == 1
+    assert await truth.record([a_decision("kept", actor="eve"), a_decision("new")]) == {"kept": a_decision("kept")}
+    await close(db)
+
+
+@BOTH
+async def test_a_server_that_hangs_is_unavailable_within_the_bound(
+    own_server: Server, driver: Callable[..., Any]
+) -> None:
+    db = connect(own_server.url, "test-hang", selection_timeout=0.5, socket_timeout=1.0, driver=driver)
+    await ping(db)
+    own_server.signal(signal.SIGSTOP)
+    try:
+        await all_unavailable(every_call(db, within=1.5), bound=2.5)
+    finally:
+        own_server.signal(signal.SIGCONT)
+    await wait_until_answered(db)
+    assert await MongoTruth(db).record([a_decision("after")]) == {}
+    await close(db)
+
+
+async def wait_until_answered(db: Database) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                return await ping(db)
+            except UnavailableError:
+                continue
+
+
+@BOTH
+async def test_what_was_acknowledged_before_a_kill_is_there_after_it(
+    own_server: Server, driver: Callable[..., Any]
+) -> None:
+    db = connect(own_server.url, "test-kill", selection_timeout=0.5, driver=driver)
+    truth = MongoTruth(db)
+    acknowledged: list[str] = []
+    enough = asyncio.Event()
+
+    async def decide(writer: int) -> None:
+        for number in itertools.count():
+            command = f"{writer}-{number}"
+            await truth.record([a_decision(command)])
+            acknowledged.append(command)
+            if len(acknowledged) == 200:
+                enough.set()
+
+    async def kill_in_the_middle() -> None:
+        await enough.wait()
+        own_server.kill()
+
+    *died, _ = await asyncio.gather(*map(decide, range(8)), kill_in_the_middle(), return_exceptions=True)
+    assert {type(each) for each in died} == {UnavailableError}
+    own_server.start()
+    stored = await truth.decisions(acknowledged)
+    assert stored.keys() == set(acknowledged)
+    await close(db)
+
+
+async def test_an_unreachable_server_is_unavailable_within_the_bound() -> None:
+    db = connect("mongodb://127.0.0.1:9", "test-nowhere", selection_timeout=0.3)
+    await all_unavailable(every_call(db, within=3.0), bound=1.5)
+    await close(db)
