@@ -133,8 +133,8 @@ def _why_down(part: Part) -> str:
     if record is None or record.stopped:
         return "not started: run `python -m devconnect up`"
     how = "" if record.exit_status is None else f" with {process.describe_exit(record.exit_status)}"
-    last = process.tail(part.log, 1)
-    words = f"; its last words: {last[0].strip()}" if last else ""
+    last = process.last_words(part.log)
+    words = f"; its last words: {last}" if last else ""
     return f"died{how}{words}; its log: {part.log}; run `python -m devconnect up`"
 
 

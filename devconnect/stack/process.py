@@ -122,6 +122,12 @@ def tail(log: Path, lines: int = 8) -> list[str]:
     return [line for line in text.splitlines() if line.strip()][-lines:]
 
 
+def last_words(log: Path) -> str:
+    """The last line of a log that says something by itself: not the indented rest of a stack trace."""
+    lines = [line for line in tail(log, 60) if not line[0].isspace()]
+    return lines[-1].strip() if lines else ""
+
+
 def describe_exit(code: int) -> str:
     """An exit status in words: "status 1", or "signal SIGKILL"."""
     if code >= 0:

@@ -38,7 +38,7 @@ def taken() -> Iterator[int]:
 
 def test_a_stack_that_never_ran_says_how_to_start_it(settings: Settings) -> None:
     assert [part.detail for part in stack.status(settings)] == ["not started: run `python -m devconnect up`"] * 3
-    with pytest.raises(StackError, match="python -m devconnect up.*KAFKA_URL"):
+    with pytest.raises(StackError, match=r"python -m devconnect up.*KAFKA_URL"):
         stack.addresses(settings)
     assert not settings.data_dir.exists()
 
@@ -161,3 +161,24 @@ def test_a_wrong_setting_is_one_line_on_stderr(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["status"], env={"DATA_DIR": str(tmp_path), "KAFKA_PORT": "many"})
     assert shown.exit_code == 1
     assert shown.stderr == "Error: KAFKA_PORT is 'many': expected a port, 1 to 65535, or 0 for a free one\n"
+
+
+class Resolved:
+    """What jgo answers, as far as it is looked at."""
+
+    def __init__(self, jars: list[Path]) -> None:
+        self.all_jars = jars
+
+
+def test_a_jar_lost_from_the_download_cache_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import jgo
+
+    jars = [tmp_path / f"{number}.jar" for number in range(kafka_jars.COUNT)]
+    for jar in jars:
+        jar.touch()
+
+    def build(coordinates: str, *, update: bool) -> Resolved:
+        return Resolved(jars if update else jars[1:])
+
+    monkeypatch.setattr(jgo, "build", build)
+    assert kafka_jars.class_path(tmp_path / "kept.json", lambda _: None) == [str(jar) for jar in jars]

@@ -81,6 +81,13 @@ def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert process.tail(log, 2) == ["line 4998", "line 4999"]
 
 
+def test_the_last_words_are_not_a_line_of_a_stack_trace(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    assert process.last_words(log) == ""
+    log.write_text("ready\nError: no space\n\tat a.b\n\tat c.d\n")
+    assert process.last_words(log) == "Error: no space"
+
+
 def test_an_exit_status_is_put_in_words() -> None:
     assert process.describe_exit(3) == "status 3"
     assert process.describe_exit(-9) == "signal SIGKILL"
