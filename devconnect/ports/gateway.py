@@ -1,0 +1,44 @@
+"""What only the gateway needs: a way to hand commands to Kafka, credentials to check, and passwords hashed."""
+
+from typing import Protocol
+
+
+class Commands(Protocol):
+    """Hands commands to Kafka."""
+
+    def partition_of(self, key: str) -> int:
+        """The partition that records of this key go to, the same for every topic of commands."""
+
+    async def send(self, topic: str, key: str, value: bytes) -> None:
+        """Returns when every in-sync replica has the record.
+
+        Raises truth.UnavailableError within about a second otherwise; the record isn't sent later then, but one that
+        was on its way may have arrived.
+        """
+
+
+class Credentials(Protocol):
+    """Who holds an e-mail address, and what opens it."""
+
+    async def credentials(self, email: str) -> tuple[str, str] | None:
+        """The user id and the password's hash, None for an address that nobody holds.
+
+        Raises truth.UnavailableError when the database can't be reached.
+        """
+
+
+class Passwords(Protocol):
+    """Hashes passwords and checks them, off the event loop."""
+
+    async def hash(self, password: str) -> str:
+        """A salted hash that says itself how it was made. Raises BusyError when too many wait for theirs."""
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether the password is the one that was hashed; for None it takes as long, and is False.
+
+        Raises BusyError when too many wait for theirs.
+        """
+
+
+class BusyError(Exception):
+    """Too much of this is asked for at once; nothing was done: try again in a moment."""

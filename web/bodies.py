@@ -1,0 +1,135 @@
+"""The bodies of requests: frozen, no field too many, every limit in its type; and what becomes of their texts."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from devconnect.domain import normalise
+from web.problems import bad_field
+
+Email = Annotated[str, Meta(min_length=3, max_length=320)]
+NewPassword = Annotated[str, Meta(min_length=8, max_length=256)]
+Password = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Headline = Annotated[str, Meta(max_length=200)]
+About = Annotated[str, Meta(max_length=2000)]
+Url = Annotated[str, Meta(max_length=500)]
+Skills = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=50)]
+Device = Annotated[str, Meta(max_length=100)]
+#: A user id as somebody may write it; whether it is one is another question.
+UserId = Annotated[str, Meta(min_length=1, max_length=100)]
+Text = Annotated[str, Meta(min_length=1, max_length=4000)]
+#: A message's seq: exact in every JSON reader.
+Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+NotificationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100)]
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request's body."""
+
+
+class SignUp(Body, frozen=True):
+    """`POST /v1/users`"""
+
+    email: Email
+    password: NewPassword
+    name: Name
+    headline: Headline = ""
+    about: About = ""
+    photo_url: Url = ""
+    skills: Skills = ()
+
+
+class LogIn(Body, frozen=True):
+    """`POST /v1/sessions`"""
+
+    email: Email
+    password: Password
+    device: Device = ""
+
+
+class ChangeProfile(Body, frozen=True):
+    """`PATCH /v1/me`"""
+
+    name: Name | UnsetType = UNSET
+    headline: Headline | UnsetType = UNSET
+    about: About | UnsetType = UNSET
+    photo_url: Url | UnsetType = UNSET
+    skills: Skills | UnsetType = UNSET
+
+
+class Presence(Body, frozen=True):
+    """`PUT /v1/me/presence`"""
+
+    online: bool
+
+
+class RequestConnection(Body, frozen=True):
+    """`POST /v1/connections`"""
+
+    user: UserId
+    interest: Literal["interested", "ignored"]
+
+
+class ReviewConnection(Body, frozen=True):
+    """`POST /v1/connections/{user}/review`"""
+
+    verdict: Literal["accepted", "rejected"]
+
+
+class SendMessage(Body, frozen=True):
+    """`POST /v1/conversations/{user}/messages`"""
+
+    text: Text
+
+
+class UpTo(Body, frozen=True):
+    """`POST /v1/conversations/{user}/delivered` and `…/read`"""
+
+    up_to: Seq
+
+
+class ReadNotifications(Body, frozen=True):
+    """`POST /v1/me/notifications/read`"""
+
+    notifications: NotificationIds
+
+
+def address_of(body: SignUp) -> str:
+    """The e-mail address in its one spelling; ProblemError(invalid_body) when it is none."""
+    address = normalise.email(body.email)
+    if address is None:
+        raise bad_field("email", "is an address such as ada@example.com, of at most 254 characters")
+    return address
+
+
+def profile_of(body: SignUp | ChangeProfile) -> dict[str, Any]:
+    """The profile fields that were given, each in its one spelling; ProblemError(invalid_body) for a bad one."""
+    given: dict[str, Any] = {}
+    if not isinstance(body.name, UnsetType):
+        given["name"] = _not_blank("name", normalise.line(body.name))
+    if not isinstance(body.headline, UnsetType):
+        given["headline"] = normalise.line(body.headline)
+    if not isinstance(body.about, UnsetType):
+        given["about"] = body.about.strip()
+    if not isinstance(body.photo_url, UnsetType):
+        given["photo_url"] = normalise.link(body.photo_url)
+        if given["photo_url"] is None:
+            raise bad_field("photo_url", "is an http or https URL of at most 500 characters, or empty")
+    if not isinstance(body.skills, UnsetType):
+        given["skills"] = normalise.skills(body.skills)
+        if given["skills"] is None:
+            raise bad_field("skills", "are at most 50, of 1 to 50 characters each")
+    return given
+
+
+def text_of(body: SendMessage) -> str:
+    """What is said; ProblemError(invalid_body) when that is nothing but spaces."""
+    _not_blank("text", body.text.strip())
+    return body.text
+
+
+def _not_blank(field: str, text: str) -> str:
+    if not text:
+        raise bad_field(field, "must not be blank")
+    return text

@@ -1,0 +1,119 @@
+"""Every error that the gateway answers with, as RFC 9457 problems."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+#: code -> (status, title); docs/http-api.md has the same table.
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "malformed_request": (400, "The request is no HTTP that can be read"),
+    "malformed_json": (400, "The body is not JSON"),
+    "invalid_body": (400, "The body is not as it must be"),
+    "invalid_query": (400, "The query is not as it must be"),
+    "invalid_header": (400, "A header is not as it must be"),
+    "not_logged_in": (401, "Not logged in"),
+    "wrong_credentials": (401, "Wrong e-mail address or password"),
+    "not_allowed": (403, "Not allowed"),
+    "not_connected": (403, "Not connected"),
+    "not_found": (404, "No such page"),
+    "user_unknown": (404, "No such user"),
+    "session_unknown": (404, "No such session"),
+    "request_unknown": (404, "No such request"),
+    "conversation_unknown": (404, "No such conversation"),
+    "message_unknown": (404, "No such message"),
+    "command_unknown": (404, "No such command"),
+    "table_unknown": (404, "No such table"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "email_taken": (409, "The e-mail address is taken"),
+    "already_connected": (409, "Connected already"),
+    "already_requested": (409, "Asked already"),
+    "request_waiting": (409, "They have asked already"),
+    "request_rejected": (409, "They have said no"),
+    "body_too_large": (413, "The body is too large"),
+    "unsupported_media_type": (415, "Not a media type that is taken here"),
+    "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
+    "not_yourself": (422, "Not with yourself"),
+    "internal_error": (500, "Something is wrong here"),
+    "kafka_unavailable": (503, "Kafka can't be reached"),
+    "store_unavailable": (503, "The stores can't be reached"),
+    "too_busy": (503, "Too much at once"),
+}
+
+#: Seconds after which it makes sense to try a 503 again.
+RETRY_AFTER = "1"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field of a body or of a query."""
+
+    field: str
+    message: str
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem; `detail` says what to do about it."""
+
+    def __init__(
+        self, code: str, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(code)
+        self.code, self.detail, self.errors = code, detail, tuple(errors)
+        self.headers = dict(headers or {})
+
+
+def bad_field(field: str, message: str) -> ProblemError:
+    """A body that is refused for one of its fields."""
+    return ProblemError("invalid_body", f"`{field}`: {message}", errors=(FieldError(field, message),))
+
+
+def bad_query(field: str, message: str) -> ProblemError:
+    """A query that is refused for one of its parameters."""
+    return ProblemError("invalid_query", f"`{field}`: {message}", errors=(FieldError(field, message),))
+
+
+def unavailable() -> ProblemError:
+    """Neither the cache nor the database could be asked."""
+    return ProblemError("store_unavailable", "What this needs to read can't be reached: try again in a moment.")
+
+
+def not_logged_in(detail: str = "Log in, and send the token as `Authorization: Bearer <token>`.") -> ProblemError:
+    """There is no session behind the request."""
+    return ProblemError("not_logged_in", detail)
+
+
+def user_unknown() -> ProblemError:
+    """There is nobody of this id."""
+    return ProblemError("user_unknown", "There is no such user.")
+
+
+def document(code: str, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
+    """The problem as it is answered; a code that isn't ours counts as a conflict."""
+    status, title = PROBLEMS.get(code, (409, "Refused"))
+    found: dict[str, Any] = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        found["errors"] = [msgspec.to_builtins(error) for error in errors]
+    return found
+
+
+def problem_response(problem: ProblemError) -> web.Response:
+    """The answer to a request that ended with a problem."""
+    found = document(problem.code, problem.detail, problem.errors)
+    headers = dict(problem.headers)
+    if found["status"] == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    if found["status"] == 503:
+        headers.setdefault("Retry-After", RETRY_AFTER)
+    return web.Response(
+        status=found["status"],
+        body=msgspec.json.encode(found),
+        content_type="application/problem+json",
+        headers=headers,
+    )
