@@ -59,15 +59,18 @@ def new_id() -> str:
 
 
 def seq_of(offset: int, index: int = 0) -> int:
-    """The place of the `index`-th effect of the command at `offset`: grows with both, exact below 2**53."""
+    """The place of the `index`-th effect of the command at `offset`: grows with both, exact below 2**53.
+
+    Never 0, which means "none" wherever a place can be missing: a message's `previous`, a position.
+    """
     if not 0 <= index < SEQ_STRIDE:
         raise ValueError(f"a command may cause at most {SEQ_STRIDE} events, not {index + 1}")
-    return offset * SEQ_STRIDE + index
+    return (offset + 1) * SEQ_STRIDE + index
 
 
 def offset_of(seq: int) -> int:
     """The offset of the command that a `seq` came from."""
-    return seq // SEQ_STRIDE
+    return seq // SEQ_STRIDE - 1
 
 
 def pair_id(one: str, other: str) -> str:
