@@ -1,0 +1,81 @@
+"""Whether a process is ready: what its /health/ready says, and a watch until it says yes."""
+
+import http.client
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+#: Seconds between two questions, and seconds that one may take.
+EVERY, PATIENCE = 0.15, 3.0
+#: Seconds after which a process that isn't ready is mentioned, with its reason.
+MENTION = 15.0
+
+
+class Health(NamedTuple):
+    """An answer: ready or not, and why not in a few words."""
+
+    ready: bool
+    detail: str
+
+
+def ask(host: str, port: int, path: str = "/health/ready") -> Health:
+    """Asks a process over HTTP; never raises for one that isn't there or talks nonsense."""
+    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return understand(answer.status, answer.read(65_536))
+    except ConnectionRefusedError:
+        return Health(False, "it doesn't listen yet")
+    except TimeoutError:
+        return Health(False, f"no answer within {PATIENCE:g} s")
+    except (OSError, http.client.HTTPException) as error:
+        return Health(False, f"no answer ({type(error).__name__})")
+    finally:
+        connection.close()
+
+
+def understand(status: int, body: bytes) -> Health:
+    """An HTTP answer in words: 200 is ready, all else is not, for the reasons that the body names."""
+    if status == 200:
+        return Health(True, "ready")
+    try:
+        reasons = "; ".join(_reasons(msgspec.json.decode(body)))
+    except msgspec.DecodeError:
+        reasons = ""
+    return Health(False, reasons or f"status {status}")
+
+
+def _reasons(body: Any) -> list[str]:
+    """The checks that failed, from `{"checks": {name: "ok" or why}}` (workers) or `{"parts": …}` (the gateway)."""
+    checks = (body.get("checks") or body.get("parts")) if isinstance(body, dict) else None
+    if not isinstance(checks, dict):
+        return []
+    return [f"{name}: {why}" for name, why in checks.items() if why != "ok"]
+
+
+def watch(
+    question: Callable[[], Health],
+    give_up: Callable[[], bool],
+    on_late: Callable[[str], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float | None:
+    """Asks until the answer is yes; returns the seconds that it took, or None where `give_up` came first.
+
+    `on_late` is told why, once, when it takes longer than `MENTION` seconds.
+    """
+    began, mentioned = clock(), False
+    while not give_up():
+        health = question()
+        passed = clock() - began
+        if health.ready:
+            return passed
+        if passed > MENTION and not mentioned:
+            mentioned = True
+            on_late(health.detail)
+        sleep(EVERY)
+    return None
