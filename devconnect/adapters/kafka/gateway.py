@@ -43,6 +43,7 @@ class KafkaCommands(Commands):
         self._producer: AIOKafkaProducer | None = None
         self._up, self._lost = asyncio.Event(), asyncio.Event()
         self._trouble: str | None = "not connected yet"
+        self._may_be_back = False
         self._keeper: asyncio.Task[None] | None = None
         self._discards: set[asyncio.Task[None]] = set()
 
@@ -100,7 +101,7 @@ class KafkaCommands(Commands):
         return None
 
     async def _connected(self) -> AIOKafkaProducer:
-        if self._producer is None and self._trouble is None:
+        if self._producer is None and self._may_be_back:
             await asyncio.wait([waiter := asyncio.create_task(self._up.wait())], timeout=GRACE)
             waiter.cancel()
         if self._producer is None:
@@ -162,7 +163,7 @@ class KafkaCommands(Commands):
         if producer is not self._producer:
             return
         log.warning("Kafka: %s; connecting again", reason)
-        self._producer = None
+        self._producer, self._trouble, self._may_be_back = None, reason, True
         self._up.clear()
         self._lost.set()
         _silence(producer)
@@ -173,7 +174,7 @@ class KafkaCommands(Commands):
     def _note(self, trouble: str) -> None:
         if trouble != self._trouble:
             log.warning("Kafka: %s", trouble)
-        self._trouble = trouble
+        self._trouble, self._may_be_back = trouble, False
 
 
 def _silence(producer: AIOKafkaProducer) -> None:
