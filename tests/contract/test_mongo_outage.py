@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from devconnect.adapters.mongo.connect import Database, close, connect, ping
+from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.domain.model import Ref, Reservation
@@ -50,6 +51,7 @@ def every_call(db: Database, within: float) -> dict[str, Any]:
         "notifications": reads.notifications("ada", None, 10),
         "unread": reads.unread_notifications("ada"),
         "ping": ping(db, within=within),
+        "ensure_indexes": ensure_indexes(db, within=within),
     }
 
 

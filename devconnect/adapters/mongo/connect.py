@@ -31,7 +31,8 @@ def connect(
     """A handle on the database; nothing is sent yet. `close` it. Timeouts are in seconds.
 
     `driver` is Motor's client or PyMongo's AsyncMongoClient: the adapter makes only calls that both have.
-    What is acknowledged is on the disk of a majority, and what is read is what a majority has.
+    What is acknowledged is with a majority (which on a replica set means in their journals; docs/adr/0003), and what
+    is read is what a majority has.
     """
     client = driver(
         url,
@@ -41,7 +42,6 @@ def connect(
         socketTimeoutMS=_ms(socket_timeout),
         waitQueueTimeoutMS=_ms(socket_timeout),
         w="majority",
-        journal=True,
         wTimeoutMS=_ms(socket_timeout),
         readConcernLevel="majority",
         readPreference="primary",

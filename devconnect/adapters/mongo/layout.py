@@ -4,11 +4,11 @@ Ids are texts everywhere. A document is found by its `_id`; what is listed has a
 with a single-field index, since the embedded server answers ranges from such an index only (docs/adr/0003).
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from devconnect.adapters.mongo.connect import Database
+from devconnect.adapters.mongo.connect import Database, reaching
 from devconnect.domain.model import Kind
 
 #: How long a decision is kept: longer than the day for which an Idempotency-Key is good, so that a replay finds it.
@@ -16,7 +16,10 @@ DECISION_KEPT = timedelta(days=7)
 
 
 class Index(Struct, frozen=True):
-    """An index on one field; with `expires` the field is the time at which the document goes."""
+    """An index on one field; with `expires` the field is the time at which the document goes.
+
+    The embedded server gets no such index: there the expired go whenever `ensure_indexes` is called.
+    """
 
     field: str
     expires: bool = False
@@ -123,11 +126,24 @@ def notification_key(user: str, notification: str) -> str:
     return f"{user}:{notification}"
 
 
-async def ensure_indexes(db: Database) -> None:
-    """Create the indexes that are not there yet; any number of processes may, at once."""
-    for collection in LAYOUT:
-        for index in collection.indexes:
-            if index.expires:
-                await db[collection.name].create_index(index.field, expireAfterSeconds=0)
-            else:
-                await db[collection.name].create_index(index.field)
+async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:
+    """Create the indexes that are not there yet; any number of processes may, at once, and as often as they like.
+
+    Raises UnavailableError when that isn't done `within` seconds; a repetition carries on.
+    """
+    async with reaching(within):
+        expiring = await _expires_in_background(db)
+        for collection in LAYOUT:
+            table = db[collection.name]
+            for index in collection.indexes:
+                if not index.expires:
+                    await table.create_index(index.field)
+                elif expiring:
+                    await table.create_index(index.field, expireAfterSeconds=0)
+                else:
+                    await table.delete_many({index.field: {"$lt": datetime.now(UTC)}})
+
+
+async def _expires_in_background(db: Database) -> bool:
+    """Whether an expiring index is free to read beside: the embedded server scans for the expired at each read."""
+    return (await db.client.admin.command("buildInfo")).get("process") != "nx_27017"
