@@ -1,0 +1,106 @@
+"""Round trips: many commands in one, scripts among them, and the errors that mean "not now" told from the others."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import (
+    ClusterDownError,
+    ClusterError,
+    ConnectionError as RedisConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+    TryAgainError,
+)
+
+from devconnect.ports.truth import UnavailableError
+
+Client = Redis | RedisCluster
+#: A command and its arguments.
+Command = tuple[str | int, ...]
+
+#: Answers that say nothing of the command, only that it can't be done now.
+_NOT_NOW = (ClusterDownError, ClusterError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "BUSY ")
+#: Commands of one pipeline: small enough for its answer to come within the socket's timeout.
+CHUNK = 1_000
+#: Times that lost scripts are loaded again within one call.
+_LOADS = 5
+
+_scripts: list["Script"] = []
+
+
+class Script:
+    """A Lua script, called by its digest. A server that doesn't know it (any more) is given it by `run`."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source.strip()
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        _scripts.append(self)
+
+    def __call__(self, keys: Sequence[str], *args: str | int) -> Command:
+        """The command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Whatever Redis or the way to it fails with is UnavailableError; a fault of ours stays what it is."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError, *_NOT_NOW) as error:
+        raise UnavailableError(f"Redis: {error}") from error
+    except ResponseError as error:
+        if str(error).startswith(_NOT_NOW_TEXTS):
+            raise UnavailableError(f"Redis: {error}") from error
+        raise
+
+
+async def run(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """The answers to the commands, in order, all in one round trip, no transaction. Errors as in `reaching`.
+
+    Where the server has lost the scripts they are loaded, and all of it is done again: every command must bear that.
+    """
+    with reaching():
+        for _ in range(_LOADS):
+            answers = await _round_trip(client, commands)
+            if not any(isinstance(answer, NoScriptError) for answer in answers):
+                return _checked(answers)
+            await load(client)
+    raise UnavailableError("Redis: the scripts are lost as soon as they are loaded")
+
+
+async def run_all(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """The same for any number of commands, a thousand a round trip."""
+    answers: list[Any] = []
+    for start in range(0, len(commands), CHUNK):
+        answers += await run(client, commands[start : start + CHUNK])
+    return answers
+
+
+async def load(client: Client) -> None:
+    """Give the server (each, of a cluster) every script."""
+    for script in _scripts:
+        await client.script_load(script.source)
+
+
+async def _round_trip(client: Client, commands: Sequence[Command]) -> list[Any]:
+    pipeline: Any = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    return answers
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers

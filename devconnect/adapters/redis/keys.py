@@ -1,0 +1,189 @@
+"""Every key on one page: its name, its type, what it holds, how long it is kept.
+
+What is in braces decides the hash slot on a cluster: a script touches keys of one slot only, and all of them are passed
+to it. What sorts by time does so by its text (`at` in 13 digits), in zsets whose scores are all 0, so that a page can
+start after any place, without repeats. The texts are those of the database's lists: a cursor of the one means
+the same to the other.
+"""
+
+from datetime import timedelta
+
+from msgspec import Struct
+
+#: Messages of a conversation that are held; older ones are the database's.
+MESSAGES_KEPT = 200
+#: A conversation nobody writes in is let go of after this.
+MESSAGES_TTL = timedelta(days=30)
+#: Notifications of a user that are listed; older ones are the database's.
+NOTIFICATIONS_KEPT = 500
+#: Unread notifications of a user that are counted, listed or not.
+UNREAD_KEPT = 5_000
+#: Read marks of a user that have come before their notification.
+MARKS_KEPT = 1_000
+MARKS_TTL = timedelta(days=30)
+#: A log-out is remembered for as long where it isn't known when the session would have ended.
+TOMBSTONE_TTL = timedelta(days=30)
+#: A device that hasn't been here for as long is forgotten. Much longer than any lease.
+DEVICE_KEPT = timedelta(days=1)
+ANSWER_TTL = timedelta(days=1)
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """One kind of key; `ttl` is "-" for what stays."""
+
+    name: str
+    type: str
+    holds: str
+    ttl: str = "-"
+
+
+LAYOUT: tuple[Key, ...] = (
+    Key(name="dc:epoch", type="string", holds="there while the projections are complete: since when, as text"),
+    Key(
+        name="dc:{<user>}:user",
+        type="hash",
+        holds="email, tier, role, created_at, profile (JSON), each with its <field>:seq; seq, the newest of them",
+    ),
+    Key(name="dc:feed", type="zset", holds="<joined at>:<user> of everybody"),
+    Key(
+        name="dc:{<session>}:session",
+        type="hash",
+        holds="user, expires_at; ended, once it is: then it stays so, whatever comes",
+        ttl="until expires_at; 30 days where only the end is known",
+    ),
+    Key(
+        name="dc:{<user>}:presence",
+        type="hash",
+        holds="d:<device> -> until:seq:at, of devices seen in the last day; seen, the newest `at`",
+    ),
+    Key(name="dc:{<user>}:relations", type="hash", holds="other -> seq|state|s or o (who did it)|at"),
+    Key(
+        name="dc:{<user>}:relations:listed",
+        type="zset",
+        holds="<state>|all|<at>:<other>|s or o, and <state>|others|… of what others did",
+    ),
+    Key(
+        name="dc:{<conversation>}:messages",
+        type="zset",
+        holds="the newest messages (JSON) by seq, at most 200, without a gap",
+        ttl="30 days after the newest",
+    ),
+    Key(
+        name="dc:{<conversation>}:positions",
+        type="hash",
+        holds="last, the newest message's seq; d:<user> and r:<user>, how far each has got",
+    ),
+    Key(name="dc:{<user>}:notifications", type="zset", holds="<notification>|<JSON>, the newest 500"),
+    Key(name="dc:{<user>}:notifications:unread", type="zset", holds="ids of what isn't read, the newest 5,000"),
+    Key(
+        name="dc:{<user>}:notifications:marks",
+        type="zset",
+        holds="ids that were marked read before they came, by the mark's time; the newest 1,000",
+        ttl="30 days after the newest",
+    ),
+    Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
+    Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
+    Key(
+        name="dc:table:<table>:upto",
+        type="hash",
+        holds="partition -> changelog offset up to which the view is good; 0 while its first rows are put in",
+    ),
+    Key(
+        name="dc:{table:<table>:<bucket>}:rows",
+        type="hash",
+        holds='of a "sum" table: <key>NUL<partition>|<prefix> -> seq,values…; the bucket is crc32(key) % buckets',
+    ),
+    Key(name="dc:{table:<table>:<bucket>}:names", type="zset", holds="the table's keys in this bucket"),
+    Key(name="dc:{table:<table>:<bucket>}:parts", type="set", holds="every <partition>|<prefix> in this bucket"),
+    Key(name="dc:table:<table>:windows", type="zset", holds='the windows of a "distinct" table'),
+    Key(name="dc:table:<table>:w:<window>", type="set", holds='who was in a window of a "distinct" table'),
+)
+
+EPOCH = "dc:epoch"
+FEED = "dc:feed"
+
+
+def user(user_id: str) -> str:
+    """The account."""
+    return f"dc:{{{user_id}}}:user"
+
+
+def session(session_id: str) -> str:
+    """The session, or that it is over."""
+    return f"dc:{{{session_id}}}:session"
+
+
+def presence(user_id: str) -> str:
+    """The user's devices."""
+    return f"dc:{{{user_id}}}:presence"
+
+
+def relations(user_id: str) -> str:
+    """What is between the user and each other."""
+    return f"dc:{{{user_id}}}:relations"
+
+
+def relations_listed(user_id: str) -> str:
+    """The same, sorted."""
+    return f"dc:{{{user_id}}}:relations:listed"
+
+
+def messages(conversation: str) -> str:
+    """The tail of a conversation."""
+    return f"dc:{{{conversation}}}:messages"
+
+
+def positions(conversation: str) -> str:
+    """How far each has got in it."""
+    return f"dc:{{{conversation}}}:positions"
+
+
+def notifications(user_id: str) -> str:
+    """The newest notifications."""
+    return f"dc:{{{user_id}}}:notifications"
+
+
+def unread(user_id: str) -> str:
+    """Those not read."""
+    return f"dc:{{{user_id}}}:notifications:unread"
+
+
+def marks(user_id: str) -> str:
+    """Read marks that wait for their notification."""
+    return f"dc:{{{user_id}}}:notifications:marks"
+
+
+def answer(command: str) -> str:
+    """What became of a command."""
+    return f"dc:answer:{command}"
+
+
+def replies(gateway: str) -> str:
+    """The channel of a gateway."""
+    return f"dc:replies:{gateway}"
+
+
+def upto(table: str) -> str:
+    """How far a table's view is."""
+    return f"dc:table:{table}:upto"
+
+
+def bucket(table: str, number: int) -> tuple[str, str, str]:
+    """Rows, names and parts of a bucket."""
+    start = f"dc:{{table:{table}:{number}}}"
+    return f"{start}:rows", f"{start}:names", f"{start}:parts"
+
+
+def windows(table: str) -> str:
+    """The windows of a table."""
+    return f"dc:table:{table}:windows"
+
+
+def window(table: str, name: str) -> str:
+    """The members of a window."""
+    return f"dc:table:{table}:w:{name}"
+
+
+def dated(at: int, name: str) -> str:
+    """Sorts by time, then by name."""
+    return f"{at:013d}:{name}"

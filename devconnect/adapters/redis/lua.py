@@ -1,0 +1,171 @@
+"""The scripts: each checks and sets in one step, moves forward only, and touches only the keys passed to it.
+
+Numbers are doubles in Lua: a seq is exact below 2**53. Texts are not compared: Lua would go by the server's locale.
+"""
+
+from devconnect.adapters.redis.calls import Script
+
+PUT_USER = Script("""
+-- KEYS user; ARGV seq, then field, value, ...
+local seq = tonumber(ARGV[1])
+for i = 2, #ARGV, 2 do
+  local stored = redis.call('HGET', KEYS[1], ARGV[i] .. ':seq')
+  if not stored or seq > tonumber(stored) then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1], ARGV[i] .. ':seq', ARGV[1])
+  end
+end
+local newest = redis.call('HGET', KEYS[1], 'seq')
+if not newest or seq > tonumber(newest) then
+  redis.call('HSET', KEYS[1], 'seq', ARGV[1])
+end
+""")
+
+PUT_SESSION = Script("""
+-- KEYS session; ARGV user, expires_at. What has ended keeps its mark, and goes when it would have ended anyway.
+redis.call('HSET', KEYS[1], 'user', ARGV[1], 'expires_at', ARGV[2])
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+""")
+
+END_SESSION = Script("""
+-- KEYS session; ARGV user, milliseconds to remember an unknown session for
+redis.call('HSET', KEYS[1], 'user', ARGV[1], 'ended', '1')
+if redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+""")
+
+SET_PRESENCE = Script("""
+-- KEYS presence; ARGV device, until, at, seq, milliseconds that a device is kept for
+local field = 'd:' .. ARGV[1]
+local stored = redis.call('HGET', KEYS[1], field)
+if not stored or tonumber(ARGV[4]) > tonumber(string.match(stored, ':(%d+):')) then
+  redis.call('HSET', KEYS[1], field, ARGV[2] .. ':' .. ARGV[4] .. ':' .. ARGV[3])
+end
+local seen = tonumber(redis.call('HGET', KEYS[1], 'seen') or '-1')
+if tonumber(ARGV[3]) <= seen then return end
+redis.call('HSET', KEYS[1], 'seen', ARGV[3])
+local devices = redis.call('HGETALL', KEYS[1])
+local forget = tonumber(ARGV[3]) - tonumber(ARGV[5])
+for i = 1, #devices, 2 do
+  local till, at = string.match(devices[i + 1], '^(%d+):%d+:(%d+)$')
+  if till and tonumber(till) < forget and tonumber(at) < forget then
+    redis.call('HDEL', KEYS[1], devices[i])
+  end
+end
+""")
+
+PUT_RELATION = Script("""
+-- KEYS relations, listed; ARGV other, seq, state, who (s or o), at (13 digits)
+local function members(state, who, at)
+  local place = at .. ':' .. ARGV[1] .. '|' .. who
+  local all = state .. '|all|' .. place
+  if who == 'o' then return {all, state .. '|others|' .. place} end
+  return {all}
+end
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+if stored then
+  local seq, state, who, at = string.match(stored, '^(%d+)|(%a+)|(%a)|(%d+)$')
+  if tonumber(ARGV[2]) <= tonumber(seq) then return end
+  redis.call('ZREM', KEYS[2], unpack(members(state, who, at)))
+end
+redis.call('HSET', KEYS[1], ARGV[1], table.concat({ARGV[2], ARGV[3], ARGV[4], ARGV[5]}, '|'))
+for _, member in ipairs(members(ARGV[3], ARGV[4], ARGV[5])) do
+  redis.call('ZADD', KEYS[2], 0, member)
+end
+""")
+
+APPEND_MESSAGE = Script("""
+-- KEYS messages, positions; ARGV seq, previous, message, how many are kept, milliseconds to keep them for
+local last = redis.call('HGET', KEYS[2], 'last')
+if last and tonumber(ARGV[1]) <= tonumber(last) then return end
+local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+if newest and tonumber(newest) ~= tonumber(ARGV[2]) then
+  redis.call('DEL', KEYS[1])  -- something is missing between: what was held is no tail any more
+end
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('HSET', KEYS[2], 'last', ARGV[1])
+""")
+
+MOVE_POSITION = Script("""
+-- KEYS positions; ARGV user, delivered, read
+local function move(field, to)
+  local stored = tonumber(redis.call('HGET', KEYS[1], field) or '0')
+  if tonumber(to) > stored then redis.call('HSET', KEYS[1], field, to) end
+end
+move('d:' .. ARGV[1], ARGV[2])
+move('r:' .. ARGV[1], ARGV[3])
+""")
+
+ADD_NOTIFICATION = Script("""
+-- KEYS notifications, unread, marks; ARGV id, member (id|JSON), how many are kept, how many unread ones
+-- '}' follows '|': what lies between are the members of this id.
+local there = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1] .. '|', '(' .. ARGV[1] .. '}', 'LIMIT', 0, 1)
+if #there > 0 then return end
+redis.call('ZADD', KEYS[1], 0, ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[3]) - 1)
+if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then return end  -- older than all that are kept: it was here before
+if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then
+  redis.call('ZADD', KEYS[2], 0, ARGV[1])
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -tonumber(ARGV[4]) - 1)
+end
+""")
+
+MARK_READ = Script("""
+-- KEYS notifications, unread, marks; ARGV at, how many marks are kept, milliseconds to keep them for, then ids
+for i = 4, #ARGV do
+  local id = ARGV[i]
+  local there = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. id .. '|', '(' .. id .. '}', 'LIMIT', 0, 1)
+  if redis.call('ZREM', KEYS[2], id) == 0 and #there == 0 then
+    redis.call('ZADD', KEYS[3], ARGV[1], id)
+    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[2]) - 1)
+    redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  end
+end
+""")
+
+PUT_ROWS = Script("""
+-- KEYS rows, names, parts; ARGV name, part, seq, value, ... where the value starts with the seq
+for i = 1, #ARGV, 4 do
+  local field = ARGV[i] .. '\\0' .. ARGV[i + 1]
+  local stored = redis.call('HGET', KEYS[1], field)
+  if not stored then
+    redis.call('ZADD', KEYS[2], 0, ARGV[i])
+    redis.call('SADD', KEYS[3], ARGV[i + 1])
+  end
+  if not stored or tonumber(ARGV[i + 2]) > tonumber(string.match(stored, '^%d+')) then
+    redis.call('HSET', KEYS[1], field, ARGV[i + 3])
+  end
+end
+""")
+
+READ_ROWS = Script("""
+-- KEYS rows, names, parts; ARGV where to start, how many names; returns name, part, value, ...
+local names = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local parts = redis.call('SMEMBERS', KEYS[3])
+local found = {}
+for _, name in ipairs(names) do
+  local fields = {}
+  for i, part in ipairs(parts) do fields[i] = name .. '\\0' .. part end
+  for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do
+    if value then
+      found[#found + 1] = name
+      found[#found + 1] = parts[i]
+      found[#found + 1] = value
+    end
+  end
+end
+return found
+""")
+
+MOVE_UPTO = Script("""
+-- KEYS upto; ARGV partition, to, what was stored when last seen (-1: nothing); returns what is stored, or -1 for a loss
+local stored = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1')
+if stored < tonumber(ARGV[3]) then return -1 end
+if tonumber(ARGV[2]) > stored then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  return tonumber(ARGV[2])
+end
+return stored
+""")

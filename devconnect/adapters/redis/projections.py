@@ -1,0 +1,125 @@
+"""ports.projections.Projections on Redis: each update is one script call, and a batch is one round trip."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from devconnect.adapters.redis import keys, lua
+from devconnect.adapters.redis.calls import Client, Command, run, run_all
+from devconnect.domain.projections import (
+    AddNotification,
+    AppendMessage,
+    EndSession,
+    ListUser,
+    MarkNotificationsRead,
+    MovePosition,
+    PutRelation,
+    PutSession,
+    PutUser,
+    SetPresence,
+    Update,
+)
+
+
+class RedisProjections:
+    """Keeps what people read. Every update moves forward only; all of them can be repeated.
+
+    While `declare_complete` hasn't been called on this Redis, readers take nothing here for the whole truth, but that a
+    session is over: call it once all events there were have been applied. A Redis that was wiped forgets it.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def apply(self, updates: Sequence[Update]) -> None:
+        """Apply the updates in order; truth.UnavailableError when that can't be done now."""
+        await run_all(self._client, [_COMMANDS[type(update)](update) for update in updates])
+
+    async def declare_complete(self) -> None:
+        """From here on readers may believe what is here; truth.UnavailableError when that can't be said now."""
+        await run(self._client, [("SET", keys.EPOCH, str(time.time_ns() // 1_000_000), "NX")])
+
+    async def complete(self) -> bool:
+        """Whether that was said, and this Redis not wiped since; truth.UnavailableError when it can't be known."""
+        (epoch,) = await run(self._client, [("GET", keys.EPOCH)])
+        return epoch is not None
+
+
+def _put_user(update: PutUser) -> Command:
+    fields = [text for item in update.fields.items() for text in item]
+    return lua.PUT_USER([keys.user(update.user)], update.seq, *fields)
+
+
+def _list_user(update: ListUser) -> Command:
+    return ("ZADD", keys.FEED, 0, keys.dated(update.at, update.user))
+
+
+def _put_session(update: PutSession) -> Command:
+    return lua.PUT_SESSION([keys.session(update.session)], update.user, update.expires_at)
+
+
+def _end_session(update: EndSession) -> Command:
+    return lua.END_SESSION([keys.session(update.session)], update.user, _ms(keys.TOMBSTONE_TTL))
+
+
+def _set_presence(update: SetPresence) -> Command:
+    kept = _ms(keys.DEVICE_KEPT)
+    return lua.SET_PRESENCE([keys.presence(update.user)], update.session, update.until, update.at, update.seq, kept)
+
+
+def _put_relation(update: PutRelation) -> Command:
+    who = "s" if update.by == update.user else "o"
+    listed = [keys.relations(update.user), keys.relations_listed(update.user)]
+    return lua.PUT_RELATION(listed, update.other, update.seq, update.state, who, f"{update.at:013d}")
+
+
+def _append_message(update: AppendMessage) -> Command:
+    return lua.APPEND_MESSAGE(
+        [keys.messages(update.conversation), keys.positions(update.conversation)],
+        update.seq,
+        update.previous,
+        msgspec.json.encode(update).decode(),
+        keys.MESSAGES_KEPT,
+        _ms(keys.MESSAGES_TTL),
+    )
+
+
+def _move_position(update: MovePosition) -> Command:
+    return lua.MOVE_POSITION([keys.positions(update.conversation)], update.user, update.delivered, update.read)
+
+
+def _add_notification(update: AddNotification) -> Command:
+    member = f"{update.notification}|{msgspec.json.encode(update).decode()}"
+    return lua.ADD_NOTIFICATION(
+        _inbox(update.user), update.notification, member, keys.NOTIFICATIONS_KEPT, keys.UNREAD_KEPT
+    )
+
+
+def _mark_read(update: MarkNotificationsRead) -> Command:
+    kept, ttl = keys.MARKS_KEPT, _ms(keys.MARKS_TTL)
+    return lua.MARK_READ(_inbox(update.user), update.at, kept, ttl, *update.notifications)
+
+
+def _inbox(user: str) -> list[str]:
+    return [keys.notifications(user), keys.unread(user), keys.marks(user)]
+
+
+def _ms(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)
+
+
+_COMMANDS: dict[type, Callable[[Any], Command]] = {
+    PutUser: _put_user,
+    ListUser: _list_user,
+    PutSession: _put_session,
+    EndSession: _end_session,
+    SetPresence: _set_presence,
+    PutRelation: _put_relation,
+    AppendMessage: _append_message,
+    MovePosition: _move_position,
+    AddNotification: _add_notification,
+    MarkNotificationsRead: _mark_read,
+}
