@@ -1,0 +1,96 @@
+"""The analyst: an account with that role, which reads the tables over HTTP and waits until they have caught up."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from devconnect.replay.client import Gateway, RefusedError
+from devconnect.replay.compare import Counts, Difference, Seen, compare
+from devconnect.replay.people import open_account
+from devconnect.replay.plan import COLUMNS, Activity, Tally
+
+#: Seconds between two looks at the tables.
+LOOK = 0.5
+#: So many looks in a row must show the same before the counts at the start are believed.
+STEADY = 4
+#: Seconds that a new role may take to be known to the gateway.
+ROLE_PATIENCE = 15.0
+
+#: Gives the account of an e-mail address the role of an analyst.
+Promote = Callable[[str], Awaitable[None]]
+
+
+class Analyst:
+    """Reads the tables with a token."""
+
+    def __init__(self, gateway: Gateway, token: str) -> None:
+        self._gateway = gateway
+        self._token = token
+
+    @classmethod
+    async def appoint(cls, gateway: Gateway, run: str, promote: Promote) -> "Analyst":
+        """Signs an analyst up, has the role given to it, and waits until the gateway lets it read."""
+        email = f"analyst.{run}@example.org"
+        account = await open_account(gateway, email, secrets.token_urlsafe(16), "Replay's analyst")
+        await promote(email)
+        analyst = cls(gateway, account.token)
+        deadline = time.monotonic() + ROLE_PATIENCE
+        while True:
+            try:
+                await analyst.counts()
+                return analyst
+            except RefusedError as error:
+                if error.status != 403 or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.1)
+
+    async def rows(self, table: str) -> list[dict[str, Any]]:
+        """A whole table, page by page."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = await self._gateway.read(f"/v1/analytics/tables/{table}?limit=200{cursor}", self._token)
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            cursor = f"&cursor={quote(str(page['next']), safe='')}"
+
+    async def counts(self) -> Counts:
+        """The tables of everybody's events."""
+        events = {str(row["type"]): int(row["count"]) for row in await self.rows("events_by_type")}
+        minutes = sum(int(row["count"]) for row in await self.rows("messages_per_minute"))
+        return Counts(events, minutes)
+
+    async def steady_counts(self, patience: float) -> Counts:
+        """The counts once they stand still, or after `patience` seconds as they are then."""
+        deadline = time.monotonic() + patience
+        last, same = await self.counts(), 1
+        while same < STEADY and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK)
+            now = await self.counts()
+            last, same = now, same + 1 if now == last else 1
+        return last
+
+    async def activity(self, users: Mapping[str, str]) -> dict[str, Activity]:
+        """The activity of these users (user id -> person), by person."""
+        return {
+            users[row["user"]]: Activity(**{column: int(row[column]) for column in COLUMNS})
+            for row in await self.rows("user_activity")
+            if row["user"] in users
+        }
+
+    async def settled(
+        self, expected: Tally, before: Counts, users: Mapping[str, str], patience: float
+    ) -> list[Difference]:
+        """The differences once there are none in two looks on end, or after `patience` seconds those that are left."""
+        deadline = time.monotonic() + patience
+        right = False
+        while True:
+            differences = compare(expected, before, Seen(await self.counts(), await self.activity(users)))
+            if (right and not differences) or (differences and time.monotonic() > deadline):
+                return differences
+            right = not differences
+            await asyncio.sleep(LOOK)

@@ -1,0 +1,187 @@
+"""The gateway over HTTP as a careful client uses it: every command with an Idempotency-Key, repeated until answered."""
+
+import asyncio
+import time
+import uuid
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+
+#: Answers after which the same request is tried again: too many requests, or something behind is down.
+TRY_AGAIN = frozenset((429, 502, 503, 504))
+#: Seconds between the tries of a request that nobody answers, and between two questions for a command's result.
+PAUSE, POLL = 0.25, 0.1
+#: Seconds after which a request counts as unanswered.
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+
+
+class RefusedError(Exception):
+    """The gateway, or the fleet behind it, said no: the problem's code and what to do about it."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status, self.code = status, code
+
+
+class UnreachableError(Exception):
+    """The gateway could not do it for longer than our patience lasts."""
+
+
+class Answer(NamedTuple):
+    """One HTTP answer; `body` is {} where it isn't a JSON object."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the requests have shown. `retried` counts repeated requests, `pending` the answers of 202."""
+
+    seconds: "array[float]" = field(default_factory=lambda: array("d"))
+    retried: int = 0
+    pending: int = 0
+
+
+class Pace:
+    """At most `rate` requests a second, evenly spaced; None for no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap = 1 / rate if rate else 0.0
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Returns when the next request may go."""
+        if not self._gap:
+            return
+        now = time.monotonic()
+        turn = max(self._next, now)
+        self._next = turn + self._gap
+        if turn > now:
+            await asyncio.sleep(turn - now)
+
+
+class Gateway:
+    """Requests to one gateway, at most `concurrency` of them at once. `patience`: seconds that a trouble may last."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        url: str,
+        *,
+        concurrency: int,
+        rate: float | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        self.measured = Measured()
+        self._http = http
+        self._url = url.rstrip("/")
+        self._slots = asyncio.Semaphore(concurrency)
+        self._pace = Pace(rate)
+        self._patience = patience
+
+    async def command(self, path: str, body: Mapping[str, Any], token: str | None = None) -> dict[str, Any]:
+        """Posts a command and returns its result, however often it must be asked for.
+
+        What a 202 says beside the command (a log-in's token) is in the result, too.
+
+        Raises:
+            RefusedError: the command was turned down.
+            UnreachableError: no answer within the patience.
+        """
+        answer = await self._until_answered("POST", path, body, token, key=uuid.uuid4().hex)
+        if answer.status != 202:
+            return answer.body
+        self.measured.pending += 1
+        result = await self._decided(answer, token)
+        return {**answer.body, **result}
+
+    async def read(self, path: str, token: str) -> dict[str, Any]:
+        """The body of a GET; raises what `command` raises."""
+        return (await self._until_answered("GET", path, None, token)).body
+
+    async def _decided(self, pending: Answer, token: str | None) -> dict[str, Any]:
+        """Asks where the 202 says until the command is decided. A gateway that was started anew doesn't know it yet."""
+        where = pending.headers.get("Location", "")
+        if not where.startswith("/"):
+            raise RefusedError(202, "no_location", "a 202 must say where to ask for the command")
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            try:
+                answer = await self._until_answered("GET", where, None, token)
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+                answer = pending
+            if answer.body.get("status") == "accepted":
+                return answer.body.get("result") or {}
+            if answer.body.get("status") == "refused":
+                raise _refusal(409, answer.body.get("problem"))
+            await asyncio.sleep(POLL)
+        raise UnreachableError(f"{where} is still not decided after {self._patience:g} s")
+
+    async def _until_answered(
+        self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None, key: str | None = None
+    ) -> Answer:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if key:
+            headers["Idempotency-Key"] = key
+        payload = msgspec.json.encode(body) if body is not None else None
+        trouble_since: float | None = None
+        while True:
+            try:
+                answer = await self._once(method, path, payload, headers)
+                trouble, pause = f"status {answer.status}", _pause(answer)
+                if answer.status not in TRY_AGAIN:
+                    return _good(answer)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                trouble, pause = str(error) or type(error).__name__, PAUSE
+            trouble_since = trouble_since or time.monotonic()
+            if time.monotonic() + pause > trouble_since + self._patience:
+                raise UnreachableError(f"{method} {self._url}{path}: {trouble}, for {self._patience:g} s")
+            self.measured.retried += 1
+            await asyncio.sleep(pause)
+
+    async def _once(self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> Answer:
+        await self._pace.wait()
+        async with self._slots:
+            began = time.perf_counter()
+            async with self._http.request(
+                method, self._url + path, data=payload, headers=headers, timeout=TIMEOUT, allow_redirects=False
+            ) as response:
+                raw = await response.read()
+            self.measured.seconds.append(time.perf_counter() - began)
+        return Answer(response.status, response.headers, _object(raw))
+
+
+def _pause(answer: Answer) -> float:
+    """Seconds that the answer asks us to wait: Retry-After where it is a number."""
+    asked = answer.headers.get("Retry-After", "")
+    return min(float(asked), 30.0) if asked.isascii() and asked.isdigit() else PAUSE
+
+
+def _good(answer: Answer) -> Answer:
+    if 200 <= answer.status < 300:
+        return answer
+    raise _refusal(answer.status, answer.body)
+
+
+def _refusal(status: int, problem: Any) -> RefusedError:
+    said: Mapping[str, Any] = problem if isinstance(problem, dict) else {}
+    detail = str(said.get("detail") or said.get("title") or "no reason given")
+    return RefusedError(int(said.get("status") or status), str(said.get("code") or "unknown"), detail)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
