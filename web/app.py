@@ -3,16 +3,22 @@
 from collections.abc import AsyncIterator
 
 from aiohttp import web
-from devconnect.adapters.redis.answers import RedisAnswerDesk
-from devconnect.adapters.redis.connect import connect as connect_redis
-from devconnect.adapters.redis.reads import RedisReads
 
 from devconnect import stack
 from devconnect.adapters.kafka.gateway import KafkaCommands
-from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo, ping
+from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo, ping as ping_mongo
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import CONTENT_TYPE, PrometheusMetrics
+from devconnect.adapters.redis.connect import (
+    close as close_redis,
+    connect as connect_redis,
+    connect_listener,
+    ping as ping_redis,
+)
+from devconnect.adapters.redis.desk import RedisAnswerDesk
+from devconnect.adapters.redis.reads import RedisReads
+from devconnect.domain.model import Decision
 from devconnect.ports.clock import SystemClock
 from devconnect.settings import Settings, signing_key
 from web import health
@@ -40,14 +46,17 @@ def build(settings: Settings) -> web.Application:
     """
     addresses = stack.addresses(settings)
     kafka = KafkaCommands(addresses.kafka, partitions=settings.partitions)
-    redis = connect_redis(addresses.redis)
+    redis, listener = connect_redis(addresses.redis), connect_listener(addresses.redis)
     mongo = connect_mongo(addresses.mongo, settings.mongo_db, selection_timeout=MONGO_SELECTION)
-    database = MongoReads(mongo, within=MONGO_SECONDS)
-    cache = RedisReads(redis)
-    desk = RedisAnswerDesk(redis, MongoTruth(mongo))
+    database, truth = MongoReads(mongo, within=MONGO_SECONDS), MongoTruth(mongo, within=MONGO_SECONDS)
+
+    async def decided(command: str) -> Decision | None:
+        return (await truth.decisions([command])).get(command)
+
+    desk = RedisAnswerDesk(redis, listener, decided)
     metrics, passwords = PrometheusMetrics(), ArgonPasswords(settings)
     parts = Parts(
-        cache=cache,
+        cache=RedisReads(redis),
         database=database,
         credentials=database,
         commands=kafka,
@@ -57,7 +66,7 @@ def build(settings: Settings) -> web.Application:
         passwords=passwords,
         settings=settings,
         signing_key=signing_key(settings),
-        checks={"kafka": kafka.ready, "redis": cache.ready, "mongo": lambda: ping(mongo)},
+        checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
         scrape=lambda: (CONTENT_TYPE, metrics.expose()),
     )
 
@@ -70,7 +79,8 @@ def build(settings: Settings) -> web.Application:
             await desk.stop()
             await kafka.stop()
             passwords.close()
-            await redis.aclose()
+            await close_redis(redis)
+            await close_redis(listener)
             await close_mongo(mongo)
 
     app = create_app(parts)

@@ -8,7 +8,6 @@ from aiohttp import web
 from devconnect.domain.model import Decision
 from devconnect.events.base import new_id
 from devconnect.events.commands import AnyCommand, LogIn, SignUp
-from devconnect.events.facts import UserLoggedIn, UserSignedUp
 from devconnect.events.topics import topic_of
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
@@ -127,10 +126,21 @@ class Commander:
         await self._commands.send(topic.name, command.key, topic.codec.encode(command))
 
     async def _answer(self, command: AnyCommand) -> Decision | None:
+        """What became of this very request: of two with one id at once, each may be told of the other's."""
         try:
-            return await self._desk.wait(command.id, self._wait)
+            told = await self._desk.wait(command.id, self._wait)
+            if told is None or told.fingerprint == command.fingerprint:
+                return told
+            stored = await self._desk.find(command.id)
         except UnavailableError:
             return None
+        if stored is None or stored.fingerprint == command.fingerprint:
+            return stored
+        raise ProblemError(
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request: use a new one.",
+            headers={HEADER: command.id},
+        )
 
     def _remember(self, command: AnyCommand) -> None:
         while self._sent:
@@ -158,10 +168,15 @@ def link(command: str) -> str:
 
 
 def opens(decision: Decision) -> bool:
-    """Whether it was a sign-up or a log-in, whose asker has no token to ask with."""
+    """Whether it was a sign-up or a log-in, whose asker has no token to ask with.
+
+    By what the decision says, since one that comes from Redis has lost its events: a log-in's result is a session's;
+    that of a sign-up is an account opened at that very time, where a changed account is older.
+    """
     if decision.problem is not None:
         return decision.problem.code == "email_taken"
-    return any(isinstance(event, UserSignedUp | UserLoggedIn) for event in decision.events)
+    result = decision.result or {}
+    return result.keys() == {"session", "user", "expires_at"} or result.get("created_at") == decision.at
 
 
 def respond(

@@ -54,7 +54,7 @@ async def read_history(request: web.Request, caller: Caller) -> web.Response:
     conversation = pair_id(caller.user.id, peer)
     page = await paged(asked, reading.history(conversation, asked.cursor, asked.limit))
     positions = await reading.positions(conversation)
-    if not page.items and not positions:
+    if not page.items:
         await _insist_on(peer, reading)
     shown: dict[str, Any] = {
         "items": msgspec.to_builtins(page.items),

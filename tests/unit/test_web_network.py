@@ -1,0 +1,221 @@
+"""Connections, conversations, feed, notifications, analytics: what people see, and what only they see."""
+
+from typing import Any
+
+import pytest
+
+from devconnect.events.base import pair_id
+from tests.unit.web_fakes import NOON, gateway, is_problem
+
+
+async def test_two_people_connect() -> None:
+    async with gateway() as house:
+        ada, bob = await house.person("ada"), await house.person("bob")
+        asked = await ada.ask("POST", "/v1/connections", {"user": bob.id, "interest": "interested"})
+        assert asked.status == 201
+        assert asked.json == {"user": bob.id, "state": "requested", "by": ada.id, "at": NOON}
+        waiting = await bob.ask("GET", "/v1/connections/requests")
+        assert [(one["user"]["id"], one["at"]) for one in waiting.json["items"]] == [(ada.id, NOON)]
+        assert (await ada.ask("GET", "/v1/connections/requests")).json["items"] == []
+        verdict = await bob.ask("POST", f"/v1/connections/{ada.id}/review", {"verdict": "accepted"})
+        assert (verdict.status, verdict.json["state"]) == (200, "accepted")
+        for reader, other in ((ada, bob), (bob, ada)):
+            mine = await reader.ask("GET", "/v1/connections")
+            assert [one["user"]["id"] for one in mine.json["items"]] == [other.id]
+            assert mine.json["items"][0]["since"] == NOON
+            assert "email" not in mine.json["items"][0]["user"]
+            assert mine.json["next"] is None
+        gone = await ada.ask("DELETE", f"/v1/connections/{bob.id}")
+        assert (gone.status, gone.json["state"]) == (200, "removed")
+
+
+async def test_what_the_rules_refuse_comes_with_its_status() -> None:
+    async with gateway() as house:
+        ada, bob = await house.friends()
+        eve = await house.person("eve")
+        ask = {"user": bob.id, "interest": "interested"}
+        assert is_problem(await ada.ask("POST", "/v1/connections", ask), 409, "already_connected")
+        assert is_problem(await ada.ask("POST", "/v1/connections", {**ask, "user": ada.id}), 422, "not_yourself")
+        assert is_problem(await ada.ask("POST", "/v1/connections", {**ask, "user": "f" * 32}), 404, "user_unknown")
+        assert is_problem(await ada.ask("POST", "/v1/connections", {**ask, "user": "bob.ada"}), 404, "user_unknown")
+        assert (await eve.ask("POST", "/v1/connections", ask)).status == 201
+        assert is_problem(await eve.ask("POST", "/v1/connections", ask), 409, "already_requested")
+        ignored = {"user": eve.id, "interest": "ignored"}
+        assert is_problem(await bob.ask("POST", "/v1/connections", ignored), 409, "request_waiting")
+        verdict = {"verdict": "rejected"}
+        assert (await bob.ask("POST", f"/v1/connections/{eve.id}/review", verdict)).status == 200
+        assert is_problem(await eve.ask("POST", "/v1/connections", ask), 409, "request_rejected")
+        late = await bob.ask("POST", f"/v1/connections/{eve.id}/review", verdict)
+        assert is_problem(late, 404, "request_unknown")
+        assert is_problem(await bob.ask("DELETE", f"/v1/connections/{eve.id}"), 403, "not_connected")
+        say = await eve.ask("POST", f"/v1/conversations/{bob.id}/messages", {"text": "hello?"})
+        assert is_problem(say, 403, "not_connected")
+        read = await eve.ask("POST", f"/v1/conversations/{bob.id}/read", {"up_to": 1})
+        assert is_problem(read, 404, "conversation_unknown")
+
+
+async def test_friends_talk_and_see_how_far_the_other_has_read() -> None:
+    async with gateway() as house:
+        ada, bob = await house.friends()
+        sent = [
+            (await ada.ask("POST", f"/v1/conversations/{bob.id}/messages", {"text": text})).json
+            for text in ("one", " two\n", "three")
+        ]
+        assert sent[1]["text"] == " two\n"
+        assert sent[0]["conversation"] == pair_id(ada.id, bob.id)
+        marks = await bob.ask("POST", f"/v1/conversations/{ada.id}/delivered", {"up_to": sent[2]["seq"]})
+        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": 0}
+        marks = await bob.ask("POST", f"/v1/conversations/{ada.id}/read", {"up_to": sent[1]["seq"]})
+        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": sent[1]["seq"]}
+        far = await bob.ask("POST", f"/v1/conversations/{ada.id}/read", {"up_to": sent[2]["seq"] + 1})
+        assert is_problem(far, 404, "message_unknown")
+        history = await ada.ask("GET", f"/v1/conversations/{bob.id}/messages?limit=2")
+        assert history.json["items"] == sent[:0:-1]
+        assert {"user": bob.id, "delivered": sent[2]["seq"], "read": sent[1]["seq"]} in history.json["positions"]
+        path = f"/v1/conversations/{bob.id}/messages?limit=2&cursor={history.json['next']}"
+        rest = await ada.ask("GET", path)
+        assert (rest.json["items"], rest.json["next"]) == (sent[:1], None)
+
+
+async def test_nobody_reads_a_conversation_that_is_not_theirs() -> None:
+    async with gateway() as house:
+        ada, bob = await house.friends()
+        await ada.ask("POST", f"/v1/conversations/{bob.id}/messages", {"text": "between us"})
+        eve = await house.person("eve")
+        for peer in (ada.id, bob.id):
+            seen = await eve.ask("GET", f"/v1/conversations/{peer}/messages")
+            assert seen.json["items"] == []
+        for peer in (pair_id(ada.id, bob.id), f"{ada.id}.{bob.id}", f"{ada.id}%2F..%2F{bob.id}", f".{bob.id}"):
+            seen = await eve.ask("GET", f"/v1/conversations/{peer}/messages")
+            assert seen.status == 404
+            assert "between us" not in seen.text
+        assert is_problem(await eve.ask("GET", f"/v1/conversations/{'0' * 32}/messages"), 404, "user_unknown")
+
+
+async def test_notifications_and_requests_are_the_readers_own() -> None:
+    async with gateway() as house:
+        ada, bob = await house.friends()
+        eve = await house.person("eve")
+        mine = await bob.ask("GET", "/v1/me/notifications")
+        assert [note["kind"] for note in mine.json["items"]] == ["connection_requested", "welcome"]
+        assert mine.json["unread"] == 2
+        assert mine.json["items"][0]["about"] == {"user": ada.id}
+        assert [note["kind"] for note in (await eve.ask("GET", "/v1/me/notifications")).json["items"]] == ["welcome"]
+        ids = [note["id"] for note in mine.json["items"]]
+        read = await bob.ask("POST", "/v1/me/notifications/read", {"notifications": [*ids, ids[0]]})
+        assert (read.status, read.json) == (200, {"read": ids})
+        too_many = {"notifications": ["x"] * 101}
+        assert is_problem(await bob.ask("POST", "/v1/me/notifications/read", too_many), 400, "invalid_body")
+
+
+async def test_the_feed_shows_strangers_and_the_skills_they_share() -> None:
+    async with gateway() as house:
+        ada = await house.person("ada", skills=["python", "kafka"])
+        bob = await house.person("bob", skills=["kafka", "go", "python"])
+        eve = await house.person("eve")
+        feed = await ada.ask("GET", "/v1/feed")
+        assert [card["id"] for card in feed.json["items"]] == [eve.id, bob.id]
+        assert feed.json["items"][1]["shared_skills"] == ["kafka", "python"]
+        await ada.ask("POST", "/v1/connections", {"user": bob.id, "interest": "ignored"})
+        assert [card["id"] for card in (await ada.ask("GET", "/v1/feed")).json["items"]] == [eve.id]
+
+
+async def test_pages_go_on_where_the_one_before_ended() -> None:
+    async with gateway() as house:
+        ada = await house.person("ada")
+        others = [(await house.person(name)).id for name in ("bob", "cyd", "dee", "eve", "fay")]
+        seen: list[str] = []
+        cursor = None
+        for _ in range(3):
+            page = await ada.ask("GET", "/v1/feed?limit=2" + (f"&cursor={cursor}" if cursor else ""))
+            seen += [card["id"] for card in page.json["items"]]
+            cursor = page.json["next"]
+        assert seen == others[::-1]
+        assert cursor is None
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/feed?limit=0", "limit"),
+        ("/v1/feed?limit=201", "limit"),
+        ("/v1/feed?limit=ten", "limit"),
+        ("/v1/feed?limit=-1", "limit"),
+        ("/v1/feed?limit=%D9%A1", "limit"),
+        ("/v1/feed?limit=1&limit=2", "limit"),
+        ("/v1/feed?cursor=nonsense", "cursor"),
+        ("/v1/feed?cursor=", "cursor"),
+        ("/v1/connections?cursor=nonsense", "cursor"),
+        ("/v1/connections/requests?page=2", "page"),
+        ("/v1/me/notifications?cursor=nonsense", "cursor"),
+        ("/v1/me?verbose=1", "verbose"),
+        ("/v1/presence", "users"),
+        ("/v1/presence?users=", "users"),
+        ("/v1/presence?users=ada", "users"),
+        ("/v1/presence?users=" + ",".join(f"{number:032x}" for number in range(201)), "users"),
+    ],
+)
+async def test_a_query_that_is_not_as_it_must_be_is_refused(path: str, field: str) -> None:
+    async with gateway() as house:
+        ada = await house.person("ada")
+        answer = await ada.ask("GET", path)
+        assert is_problem(answer, 400, "invalid_query")
+        assert [error["field"] for error in answer.json["errors"]] == [field]
+
+
+async def test_analysts_and_operators_read_tables_and_others_do_not() -> None:
+    async with gateway() as house:
+        ada = await house.person("ada")
+        path = "/v1/analytics/tables/events_by_type"
+        assert is_problem(await ada.ask("GET", path), 403, "not_allowed")
+        assert is_problem(await ada.ask("GET", "/v1/analytics/tables/secrets"), 403, "not_allowed")
+        for role in ("analyst", "operator"):
+            house.give_role(ada.id, role)
+            table = await ada.ask("GET", f"{path}?limit=2")
+            assert table.status == 200
+            assert (table.json["table"], table.json["key"]) == ("events_by_type", "type")
+            assert table.json["items"] == [{"type": "0", "count": 0}, {"type": "1", "count": 1}]
+            rest = await ada.ask("GET", f"{path}?limit=2&cursor={table.json['next']}")
+            assert (len(rest.json["items"]), rest.json["next"]) == (1, None)
+            assert is_problem(await ada.ask("GET", "/v1/analytics/tables/secrets"), 404, "table_unknown")
+        house.cache.state = "wiped"
+        assert is_problem(await ada.ask("GET", path), 503, "store_unavailable")
+
+
+PRIVATE: list[tuple[str, str, Any]] = [
+    ("DELETE", "/v1/sessions/current", None),
+    ("PATCH", "/v1/me", {}),
+    ("PUT", "/v1/me/presence", {"online": True}),
+    ("POST", "/v1/connections", {"user": "0" * 32, "interest": "interested"}),
+    ("POST", f"/v1/connections/{'0' * 32}/review", {"verdict": "accepted"}),
+    ("DELETE", f"/v1/connections/{'0' * 32}", None),
+    ("POST", f"/v1/conversations/{'0' * 32}/messages", {"text": "hello"}),
+    ("POST", f"/v1/conversations/{'0' * 32}/delivered", {"up_to": 1}),
+    ("POST", f"/v1/conversations/{'0' * 32}/read", {"up_to": 1}),
+    ("POST", "/v1/me/notifications/read", {"notifications": []}),
+    ("GET", "/v1/me", None),
+    ("GET", f"/v1/users/{'0' * 32}", None),
+    ("GET", "/v1/feed", None),
+    ("GET", "/v1/connections", None),
+    ("GET", "/v1/connections/requests", None),
+    ("GET", f"/v1/conversations/{'0' * 32}/messages", None),
+    ("GET", "/v1/presence?users=" + "0" * 32, None),
+    ("GET", "/v1/me/notifications", None),
+    ("GET", "/v1/analytics/tables/events_by_type", None),
+]
+
+
+async def test_everything_but_the_doors_wants_a_session() -> None:
+    async with gateway() as house:
+        for method, path, body in PRIVATE:
+            assert is_problem(await house.ask(method, path, body), 401, "not_logged_in"), path
+        assert not house.world.sent
+        tried = {(method, path.partition("?")[0].replace("0" * 32, "{user}")) for method, path, _ in PRIVATE}
+        tried = {(method, path.replace("events_by_type", "{name}")) for method, path in tried}
+        served = {
+            (route.method, route.resource.canonical)
+            for route in house.client.app.router.routes()
+            if route.resource is not None and route.method != "HEAD" and route.resource.canonical.startswith("/v1")
+        }
+        doors = {("POST", "/v1/users"), ("POST", "/v1/sessions"), ("GET", "/v1/commands/{id}")}
+        assert served - tried == doors
