@@ -115,7 +115,14 @@ class MemoryProjections(Projections):
     def __init__(self) -> None:
         self.hook: Hook = no_hook
         self.updates: list[Update] = []
+        self.whole = False
 
     async def apply(self, updates: Sequence[Update]) -> None:
         self.hook("apply")
         self.updates.extend(updates)
+
+    async def complete(self) -> bool:
+        return self.whole
+
+    async def declare_complete(self) -> None:
+        self.whole = True

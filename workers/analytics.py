@@ -3,9 +3,8 @@
 import asyncio
 from functools import partial
 
-from devconnect.adapters.redis.table_views import RedisTableViews
-
 from agents.analytics import FoldTables
+from devconnect.adapters.redis.table_views import RedisTableViews
 from devconnect.domain.analytics import Row
 from devconnect.events.topics import EVENT_TOPICS
 from devconnect.ports import metrics as m

@@ -1,14 +1,25 @@
-"""The projection workers: they keep what people read in Redis up to date."""
+"""The projection workers: they keep what people read in Redis up to date, and build it anew when it was lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
 
 from agents.projections import ProjectEvents
-from devconnect.events.topics import EVENT_TOPICS
+from agents.rebuild import RebuildProjections
+from devconnect.events.topics import EVENT_TOPICS, NOTIFICATION_EVENTS
+from faust_batch.changelog import Chunk, read_to_end
 from workers.runtime import Worker, main
 
 
 def wire(worker: Worker) -> None:
-    """One agent an events topic."""
+    """One agent an events topic, and the look at whether all is there."""
     for topic in EVENT_TOPICS:
         worker.add(topic, ProjectEvents(topic, worker.projections))
+
+    def read(topic: str) -> AsyncIterator[Chunk]:
+        return read_to_end(worker.addresses.kafka, topic, dict.fromkeys(range(worker.settings.partitions), 0))
+
+    rebuild = RebuildProjections((*EVENT_TOPICS, NOTIFICATION_EVENTS), read, worker.projections)
+    worker.on_start(lambda: worker.background(asyncio.create_task(rebuild.run(), name="rebuild")))
 
 
 if __name__ == "__main__":

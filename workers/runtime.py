@@ -9,8 +9,6 @@ from collections.abc import Callable
 import faust
 import msgspec
 import uvloop
-from devconnect.adapters.redis.connect import connect as connect_redis
-from devconnect.adapters.redis.projections import RedisProjections
 from faust.types import TP
 
 from agents.processing import Processor, Step
@@ -20,6 +18,8 @@ from devconnect.adapters.mongo.connect import close as close_mongo, connect as c
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import PrometheusMetrics
+from devconnect.adapters.redis.connect import connect as connect_redis
+from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.events.topics import Topic
 from devconnect.ports import metrics as m
 from devconnect.ports.clock import SystemClock
@@ -166,7 +166,7 @@ class FleetApp(faust.Worker):
     """Faust's worker, with our own start before and our own end after the app's."""
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.app, loglevel=worker.settings.log_level, quiet=True, redirect_stdouts=False)
+        super().__init__(worker.app, quiet=True, redirect_stdouts=False, override_logging=False)
         self._worker = worker
 
     async def on_first_start(self) -> None:
@@ -180,12 +180,19 @@ class FleetApp(faust.Worker):
         await self._worker.stop()
 
 
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("faust", "mode", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
 def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
     """Run a worker of this role until it is told to stop; one line and a non-zero exit when it can't start."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
+        settings = Settings.load()
+        _log_to_stderr(settings.log_level)
         uvloop.install()
-        worker = Worker(role, default_port, Settings.load())
+        worker = Worker(role, default_port, settings)
         wire(worker)
         FleetApp(worker).execute_from_commandline()
     except (SettingsError, stack.StackError, TopicsError, OSError, msgspec.MsgspecError) as exc:

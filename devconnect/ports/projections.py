@@ -12,6 +12,12 @@ class Projections(Protocol):
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
 
+    async def complete(self) -> bool:
+        """Whether everything that has happened is in the read models; False when they were wiped."""
+
+    async def declare_complete(self) -> None:
+        """Say so: every event there is has been applied."""
+
 
 class TableViews(Protocol):
     """Keeps what analysts read of the tables."""

@@ -5,7 +5,6 @@ from hypothesis import given, strategies as st
 from faust_batch.ledger import OffsetLedger, Ticket
 
 
-
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 50)), min_size=1, max_size=30), st.randoms())
 def test_committable_is_exactly_the_unbroken_acknowledged_front(spans: list[tuple[int, int]], random) -> None:
     ledger: OffsetLedger[str] = OffsetLedger()

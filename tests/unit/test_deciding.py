@@ -1,0 +1,81 @@
+"""Deciding a batch: repeats are answered, other requests under a used id are refused, addresses are one person's."""
+
+import msgspec
+
+from devconnect.domain.deciding import Placed, settle
+from devconnect.domain.model import Place, ref_of
+from devconnect.events import commands as c
+from devconnect.events.topics import CONNECTION_COMMANDS, USER_COMMANDS
+
+AT = 1_700_000_000_000
+SIGN_UP = c.SignUp(
+    id="c1", actor="ann", at=AT, fingerprint="f", user="ann", email="ann@x", password_hash="secret", name="Ann"
+)
+
+
+def placed(*commands: c.AnyCommand, topic: str = USER_COMMANDS.name, start: int = 0) -> list[Placed]:
+    return [Placed(Place(topic, 0, start + number), command) for number, command in enumerate(commands)]
+
+
+def test_a_repeat_is_answered_as_the_first_was_and_has_no_effect_of_its_own() -> None:
+    settlement = settle(placed(SIGN_UP, SIGN_UP), {}, {}, {"ann@x": "ann"})
+    first, second = settlement.answers
+    assert first.decision == second.decision
+    assert len(settlement.fresh) == len(settlement.events) == 1
+
+
+def test_a_repeat_in_a_later_batch_emits_nothing() -> None:
+    [decision] = settle(placed(SIGN_UP), {}, {}, {"ann@x": "ann"}).fresh
+    settlement = settle(placed(SIGN_UP, start=7), {decision.id: decision}, {}, {})
+    assert settlement.events == settlement.documents == settlement.fresh == ()
+    assert settlement.answers[0].decision == decision
+
+
+def test_a_stored_decision_at_the_same_place_is_carried_on_from() -> None:
+    """The process that decided has died before it told anybody."""
+    [decision] = settle(placed(SIGN_UP), {}, {}, {"ann@x": "ann"}).fresh
+    settlement = settle(placed(SIGN_UP), {decision.id: decision}, {}, {})
+    assert settlement.events == decision.events
+    assert len(settlement.documents) == 1
+    assert settlement.fresh == ()
+
+
+def test_another_request_under_a_used_id_is_refused() -> None:
+    other = msgspec.structs.replace(SIGN_UP, fingerprint="g", name="Eve")
+    settlement = settle(placed(SIGN_UP, other), {}, {}, {"ann@x": "ann"})
+    problem = settlement.answers[1].decision.problem
+    assert problem is not None
+    assert problem.code == "idempotency_key_reused"
+
+
+def test_an_address_that_somebody_holds_is_refused() -> None:
+    settlement = settle(placed(SIGN_UP), {}, {}, {"ann@x": "eve"})
+    problem = settlement.answers[0].decision.problem
+    assert problem is not None
+    assert problem.code == "email_taken"
+    assert settlement.documents == ()
+
+
+def test_no_result_and_no_event_holds_the_password_hash() -> None:
+    settlement = settle(placed(SIGN_UP), {}, {}, {"ann@x": "ann"})
+    assert b"secret" not in msgspec.json.encode(settlement)
+
+
+def test_two_who_ask_each_other_end_as_one_connection() -> None:
+    users = settle(
+        placed(SIGN_UP, c.SignUp(id="c2", actor="bob", at=AT, user="bob", email="b@x", password_hash="", name="Bob")),
+        {},
+        {},
+        {"ann@x": "ann", "b@x": "bob"},
+    )
+    state = {ref_of(document): document for document in users.documents}
+    ask = [
+        c.RequestConnection(id="r1", actor="ann", at=AT, to="bob", interest="interested"),
+        c.RequestConnection(id="r2", actor="bob", at=AT, to="ann", interest="interested"),
+    ]
+    settlement = settle(placed(*ask, topic=CONNECTION_COMMANDS.name), {}, state, {})
+    assert [event.__struct_config__.tag for event in settlement.events] == [
+        "connection.requested",
+        "connection.accepted",
+    ]
+    assert len(settlement.documents) == 1
