@@ -102,12 +102,12 @@ class Session:
             CliError: it could not start; then, too, nothing is left running.
         """
         self._sweep()
-        planned = self._plan()
+        self._insist_on_port()
         boot = Thread(target=self._boot, name="boot", daemon=True)
         boot.start()
         first = self._events.get()
         if isinstance(first, Booted):
-            self._serve(planned, first.addresses)
+            self._serve(first.addresses)
             return
         if isinstance(first, Asked):
             self._lines.say(f"{first.signal_name}: stopping")
@@ -129,11 +129,14 @@ class Session:
                 raise CliError(f"pid {record.pid} ({name} of an earlier run) could not be ended: {error}") from None
         state.remove(self._settings.data_dir)
 
-    def _plan(self) -> list[Planned]:
+    def _insist_on_port(self) -> None:
         host, port = self._settings.host, self._settings.port
         if not can_listen(host, port):
             raise CliError(f"port {port} (PORT) is taken by {ports.owner(port)}; end that, or set PORT to another one")
-        planned = plan(self._commands, port, lambda usual: can_listen(host, usual))
+
+    def _plan(self) -> list[Planned]:
+        """The processes with the ports that are free now."""
+        planned = plan(self._commands, self._settings.port, lambda port: can_listen(self._settings.host, port))
         for each in moved(planned):
             self._lines.say(f"port {WORKER_PORTS[each.name]} is taken: {each.name} serves on {each.port} instead")
         return planned
@@ -152,8 +155,9 @@ class Session:
                 self._lines.say(f"{len(made)} topics created")
             self._events.put(Booted(addresses))
 
-    def _serve(self, planned: list[Planned], addresses: Addresses) -> None:
+    def _serve(self, addresses: Addresses) -> None:
         """Keeps Procfile's processes running until somebody asks to stop, then stops all there is."""
+        planned = self._plan()
         base = {**read_dotenv(Path.cwd() / ".env"), **os.environ, "HOST": self._settings.host}
         fleet = Fleet(
             planned,

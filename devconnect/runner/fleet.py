@@ -70,7 +70,7 @@ class Fleet:
         """Waits until this start of the process is ready, or is over."""
         port = child.planned.port
         seconds = readiness.watch(
-            lambda: readiness.ask(self._host, port),
+            lambda: readiness.ask_process(pid, self._host, port),
             lambda: child.stopping or self._state.processes[child.name].pid != pid,
             lambda why: self._lines.say(f"{child.name} isn't ready yet: {why}"),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
+import psutil
 
 #: Seconds between two questions, and seconds that one may take.
 EVERY, PATIENCE = 0.15, 3.0
@@ -35,6 +36,24 @@ def ask(host: str, port: int, path: str = "/health/ready") -> Health:
         return Health(False, f"no answer ({type(error).__name__})")
     finally:
         connection.close()
+
+
+def ask_process(pid: int, host: str, port: int) -> Health:
+    """As `ask`, but the answer must be this process's own, and not one of somebody who had the port before it."""
+    health = ask(host, port)
+    if health.ready and not _listens(pid, port):
+        return Health(False, f"another process answers on port {port}")
+    return health
+
+
+def _listens(pid: int, port: int) -> bool:
+    try:
+        listening = psutil.Process(pid).net_connections("tcp")
+    except psutil.AccessDenied:
+        return True  # this system doesn't tell
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr[1:2] == (port,) for each in listening)
 
 
 def understand(status: int, body: bytes) -> Health:
