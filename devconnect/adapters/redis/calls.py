@@ -1,5 +1,6 @@
 """Round trips: many commands in one, scripts among them, and the errors that mean "not now" told from the others."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -95,8 +96,24 @@ async def _round_trip(client: Client, commands: Sequence[Command]) -> list[Any]:
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    with _cancellable():
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
     return answers
+
+
+@contextmanager
+def _cancellable() -> Iterator[None]:
+    """Whoever was cancelled inside ends as cancelled.
+
+    redis-py sends within asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes when it is done.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _checked(answers: list[Any]) -> list[Any]:

@@ -95,8 +95,10 @@ class RedisAnswerDesk:
     async def stop(self) -> None:
         """Stop listening. Who still waits goes on by looking."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            # More than once: a cancellation may get lost in redis-py (see calls).
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=0.1)
             self._task = None
         self._subscribed.clear()
 
