@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from devconnect.replay.client import Gateway, RefusedError
+from devconnect.replay.client import Gateway, RefusedError, UnreachableError
 from devconnect.replay.compare import Counts, Difference, Seen, compare
 from devconnect.replay.people import open_account
 from devconnect.replay.plan import COLUMNS, Activity, Tally
@@ -18,6 +18,9 @@ LOOK = 0.5
 STEADY = 4
 #: Seconds that a new role may take to be known to the gateway.
 ROLE_PATIENCE = 15.0
+
+#: Seconds that a table which nobody has written to yet may be refused.
+UNPUBLISHED = 1.5
 
 #: Gives the account of an e-mail address the role of an analyst.
 Promote = Callable[[str], Awaitable[None]]
@@ -47,21 +50,29 @@ class Analyst:
                     raise
             await asyncio.sleep(0.1)
 
-    async def rows(self, table: str) -> list[dict[str, Any]]:
+    async def rows(self, table: str, patience: float | None = None) -> list[dict[str, Any]]:
         """A whole table, page by page."""
         found: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            page = await self._gateway.read(f"/v1/analytics/tables/{table}?limit=200{cursor}", self._token)
+            path = f"/v1/analytics/tables/{table}?limit=200{cursor}"
+            page = await self._gateway.read(path, self._token, patience=patience)
             found += page["items"]
             if page["next"] is None:
                 return found
             cursor = f"&cursor={quote(str(page['next']), safe='')}"
 
+    async def rows_if_any(self, table: str) -> list[dict[str, Any]]:
+        """A table that may not be there yet: a gateway that could just read another one says 503 for it."""
+        try:
+            return await self.rows(table, patience=UNPUBLISHED)
+        except UnreachableError:
+            return []
+
     async def counts(self) -> Counts:
         """The tables of everybody's events."""
         events = {str(row["type"]): int(row["count"]) for row in await self.rows("events_by_type")}
-        minutes = sum(int(row["count"]) for row in await self.rows("messages_per_minute"))
+        minutes = sum(int(row["count"]) for row in await self.rows_if_any("messages_per_minute"))
         return Counts(events, minutes)
 
     async def steady_counts(self, patience: float) -> Counts:
@@ -78,7 +89,7 @@ class Analyst:
         """The activity of these users (user id -> person), by person."""
         return {
             users[row["user"]]: Activity(**{column: int(row[column]) for column in COLUMNS})
-            for row in await self.rows("user_activity")
+            for row in await self.rows_if_any("user_activity")
             if row["user"] in users
         }
 

@@ -101,9 +101,9 @@ class Gateway:
         result = await self._decided(answer, token)
         return {**answer.body, **result}
 
-    async def read(self, path: str, token: str) -> dict[str, Any]:
-        """The body of a GET; raises what `command` raises."""
-        return (await self._until_answered("GET", path, None, token)).body
+    async def read(self, path: str, token: str, *, patience: float | None = None) -> dict[str, Any]:
+        """The body of a GET; raises what `command` raises, by a patience of its own if one is given."""
+        return (await self._until_answered("GET", path, None, token, patience=patience)).body
 
     async def _decided(self, pending: Answer, token: str | None) -> dict[str, Any]:
         """Asks where the 202 says until the command is decided. A gateway that was started anew doesn't know it yet."""
@@ -126,7 +126,14 @@ class Gateway:
         raise UnreachableError(f"{where} is still not decided after {self._patience:g} s")
 
     async def _until_answered(
-        self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        token: str | None,
+        *,
+        key: str | None = None,
+        patience: float | None = None,
     ) -> Answer:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token:
@@ -134,6 +141,7 @@ class Gateway:
         if key:
             headers["Idempotency-Key"] = key
         payload = msgspec.json.encode(body) if body is not None else None
+        patience = self._patience if patience is None else patience
         trouble_since: float | None = None
         while True:
             try:
@@ -144,8 +152,8 @@ class Gateway:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble, pause = str(error) or type(error).__name__, PAUSE
             trouble_since = trouble_since or time.monotonic()
-            if time.monotonic() + pause > trouble_since + self._patience:
-                raise UnreachableError(f"{method} {self._url}{path}: {trouble}, for {self._patience:g} s")
+            if time.monotonic() + pause > trouble_since + patience:
+                raise UnreachableError(f"{method} {self._url}{path}: {trouble}, for {patience:g} s")
             self.measured.retried += 1
             await asyncio.sleep(pause)
 
