@@ -43,10 +43,10 @@ async def authenticate(request: web.Request) -> Caller:
         raise not_logged_in("This token is none of ours, or it is over: log in again.")
     reading = gateway.reads.reading()
     session, user = await reading.session(claims.session, claims.user)
+    if session is not None and (session.ended or session.expires_at <= gateway.parts.clock.now_ms()):
+        raise not_logged_in("This session is over: log in again.")
     if session is None or user is None or session.user != claims.user or user.id != claims.user:
         raise not_logged_in("This session isn't known (yet): try again in a moment, or log in again.")
-    if session.ended or session.expires_at <= gateway.parts.clock.now_ms():
-        raise not_logged_in("This session is over: log in again.")
     return Caller(user, session.id, reading.source)
 
 

@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 from devconnect import __version__
+from devconnect.ports.truth import UnavailableError
 from web.gateway import GATEWAY, Check
 from web.views import json_response
 
@@ -50,6 +51,8 @@ async def _look(check: Check) -> str | None:
             return await check()
     except TimeoutError:
         return "no answer in time"
+    except UnavailableError:
+        return "not reachable"
     except Exception as exc:
         return f"not reachable: {type(exc).__name__}"
 
