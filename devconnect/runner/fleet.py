@@ -14,7 +14,7 @@ from devconnect.runner.plan import GATEWAY, Planned
 from devconnect.stack.process import Record
 
 #: Seconds that the gateway has to finish what it is answering, and that the workers have to finish their batches.
-GATEWAY_GRACE, WORKER_GRACE = 3.0, 3.0
+GATEWAY_GRACE, WORKER_GRACE = 3.5, 3.0
 
 
 class Fleet:
