@@ -88,7 +88,7 @@ async def test_a_server_that_hangs_is_unavailable_within_the_bound(
     await ping(db)
     own_server.signal(signal.SIGSTOP)
     try:
-        await all_unavailable(every_call(db, within=1.5), bound=2.5)
+        await all_unavailable(every_call(db, within=1.5), bound=3.0)
     finally:
         own_server.signal(signal.SIGCONT)
     await wait_until_answered(db)

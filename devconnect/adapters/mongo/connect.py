@@ -73,8 +73,9 @@ async def ping(db: Database, *, within: float = 2.0) -> None:
 async def reaching(within: float) -> AsyncIterator[None]:
     """What is done inside ends `within` seconds; whatever the database or the way to it fails with is Unavailable.
 
-    A document that can't be written at all (too large, a number beyond 64 bits) is no failure of the database: bson's
-    own errors pass through.
+    On PyMongo's client it may be the driver's own timeouts later: before Python 3.12 its `asyncio.wait_for` can swallow
+    a cancellation. A document that can't be written at all (too large, a number beyond 64 bits) is no failure of the
+    database: bson's own errors pass through.
     """
     try:
         async with asyncio.timeout(within):
