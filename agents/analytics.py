@@ -1,9 +1,8 @@
 """Folds the events of one topic into the analytics tables."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
-from agents.processing import Item, Source
+from agents.processing import Item, together
 from devconnect.domain import analytics
 from devconnect.domain.analytics import Row
 from devconnect.events.facts import AnyEvent
@@ -25,10 +24,18 @@ class FoldTables:
         self._tables = tables
         self._views = views
 
-    async def apply(self, source: Source, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
         """Count the events in every table; each touched row is written once."""
-        events = [item.value for item in items]
-        await asyncio.gather(*(self._fold(table, source.partition, events) for table in self._tables.values()))
+        by_partition: dict[int, list[AnyEvent]] = {}
+        for item in items:
+            by_partition.setdefault(item.place.partition, []).append(item.value)
+        await together(
+            *(
+                self._fold(table, partition, events)
+                for partition, events in by_partition.items()
+                for table in self._tables.values()
+            )
+        )
 
     async def _fold(self, table: BatchTable[Row], partition: int, events: Sequence[AnyEvent]) -> None:
         rows = await table.rows(partition)

@@ -1,14 +1,16 @@
 """Decides commands: the only agent that writes the truth.
 
-Stored decision, changed documents, acknowledged events, answer: in this order, each step harmless when it is repeated.
+First the stored decision, then its effects (documents, acknowledged events, sessions), then the answer; each of them
+harmless when it is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any
 
-from agents.processing import Item, Source
+from agents.processing import Item, together
 from devconnect.domain import deciding, projections
 from devconnect.domain.deciding import Placed, Settlement
-from devconnect.domain.model import Decision, Place, Ref, Snapshot
+from devconnect.domain.model import Decision, Snapshot
 from devconnect.domain.projections import MarkNotificationsRead, Update
 from devconnect.events.commands import AnyCommand
 from devconnect.events.topics import COMMAND_TO_EVENT, Topic
@@ -44,24 +46,25 @@ class DecideCommands:
         self._answers = answers
         self._metrics = metrics
 
-    async def apply(self, source: Source, items: Sequence[Item[AnyCommand]]) -> None:
+    async def apply(self, items: Sequence[Item[AnyCommand]]) -> None:
         """Decide each command once, have its effects, and answer it."""
-        batch = [Placed(Place(source.topic, source.partition, item.offset), item.value) for item in items]
+        batch = [Placed(item.place, item.value) for item in items]
         settlement = await self._settle(batch)
-        await self._truth.save(settlement.documents)
-        await self._mark_read(settlement)
-        await self._emit(source.partition, settlement)
-        await self._open_and_close_sessions(settlement)
+        await together(
+            self._truth.save(settlement.documents),
+            self._mark_read(settlement),
+            *self._emit(settlement),
+            self._open_and_close_sessions(settlement),
+        )
         await self._answers.tell(settlement.answers)
         self._count(batch, settlement)
 
     async def _settle(self, batch: Sequence[Placed]) -> Settlement:
         """Decide, and store the decisions; where somebody was first with one, carry on from theirs."""
-        known: dict[str, Decision] = dict(await self._truth.decisions({placed.command.id for placed in batch}))
-        undecided = [placed.command for placed in batch if placed.command.id not in known]
-        taken = deciding.reservations(undecided)
+        commands = [placed.command for placed in batch]
+        known, state = await self._read(commands)
+        taken = deciding.reservations(command for command in commands if command.id not in known)
         holders = await self._truth.reserve(taken) if taken else {}
-        state: Snapshot = await self._truth.load(deciding.wanted(undecided) | deciding.touched(known.values()))
         while True:
             settlement = deciding.settle(batch, known, state, holders)
             if not settlement.fresh:
@@ -70,27 +73,38 @@ class DecideCommands:
             if not others:
                 return settlement
             known |= {decision.id: decision for decision in settlement.fresh} | dict(others)
-            state = await self._truth.load(_refs(batch, known))
+            state = await self._truth.load(deciding.wanted(commands) | deciding.touched(known.values()))
+
+    async def _read(self, commands: Sequence[AnyCommand]) -> tuple[dict[str, Decision], Snapshot]:
+        """What is decided already, and the state that the rest is decided on."""
+        decisions, snapshot = await together(
+            self._truth.decisions({command.id for command in commands}), self._truth.load(deciding.wanted(commands))
+        )
+        missing = deciding.touched(decisions.values()) - deciding.wanted(commands)
+        more = await self._truth.load(missing) if missing else {}
+        return dict(decisions), {**snapshot, **more}
 
     async def _mark_read(self, settlement: Settlement) -> None:
         marks = [
             update
-            for event in settlement.events
+            for event in settlement.all_events()
             for update in projections.project(event)
             if isinstance(update, MarkNotificationsRead)
         ]
         if marks:
             await self._truth.mark_notifications_read(marks)
 
-    async def _emit(self, partition: int, settlement: Settlement) -> None:
-        if settlement.events and self._events.codec is not None:
-            encode = self._events.codec.encode
-            records = [Record(event.key.encode(), encode(event)) for event in settlement.events]
-            await self._publisher.publish(self._events.name, partition, records)
+    def _emit(self, settlement: Settlement) -> Iterator[Coroutine[Any, Any, int]]:
+        """The events, each to the partition of its command."""
+        if self._events.codec is None:
+            raise ValueError(f"{self._events.name} has no codec")
+        for partition, events in settlement.events.items():
+            records = [Record(event.key.encode(), self._events.codec.encode(event)) for event in events]
+            yield self._publisher.publish(self._events.name, partition, records)
 
     async def _open_and_close_sessions(self, settlement: Settlement) -> None:
         """At once, so that a log-out holds when it is answered. The projections do it again, and wait for Redis."""
-        updates: list[Update] = [update for event in settlement.events for update in projections.sessions(event)]
+        updates: list[Update] = [update for event in settlement.all_events() for update in projections.sessions(event)]
         if updates:
             try:
                 await self._projections.apply(updates)
@@ -104,8 +118,3 @@ class DecideCommands:
             if decision is not None:
                 outcome = decision.problem.code if decision.problem else "accepted"
                 self._metrics.count(m.DECISIONS, str(placed.command.__struct_config__.tag), outcome)
-
-
-def _refs(batch: Sequence[Placed], known: dict[str, Decision]) -> set[Ref]:
-    """Every document that a second settling of the batch may need."""
-    return deciding.wanted(placed.command for placed in batch) | deciding.touched(known.values())

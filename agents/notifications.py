@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.processing import Item, Source
+from agents.processing import Item
 from devconnect.domain import notifications, projections
 from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import AnyEvent, NotificationRaised
@@ -22,7 +22,7 @@ class DecideNotifications:
         self.codec = topic.codec
         self._publisher = publisher
 
-    async def apply(self, source: Source, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
         """Raise the notifications that these events call for."""
         raised = [found for item in items if (found := notifications.decide(item.value)) is not None]
         if raised:
@@ -40,7 +40,7 @@ class DeliverInApp:
         self._truth = truth
         self._store = store
 
-    async def apply(self, source: Source, items: Sequence[Item[NotificationRaised]]) -> None:
+    async def apply(self, items: Sequence[Item[NotificationRaised]]) -> None:
         """Keep the notifications in the database, then show them."""
         updates = [update for item in items for update in projections.project(item.value)]
         await self._truth.add_notifications([update for update in updates if isinstance(update, AddNotification)])

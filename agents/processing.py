@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from devconnect.domain.model import Place
 from devconnect.events.codec import Codec, CodecError
 from devconnect.ports import metrics as m
 from devconnect.ports.clock import Clock
@@ -25,27 +26,20 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 2.0
 
 
-class Source(Struct, frozen=True):
-    """Where a batch comes from."""
-
-    topic: str
-    partition: int
-
-
 class Item(Struct, Generic[T], frozen=True):
-    """A decoded record and its offset."""
+    """A decoded record and where it stands."""
 
-    offset: int
+    place: Place
     value: T
 
 
 class Step(Protocol[T]):
-    """What one agent does with the decoded items of one partition."""
+    """What one agent does with decoded items of a topic: those of one partition are in order."""
 
     name: str
     codec: Codec[T]
 
-    async def apply(self, source: Source, items: Sequence[Item[T]]) -> None:
+    async def apply(self, items: Sequence[Item[T]]) -> None:
         """Have the effects of these items; called again with the same ones, have them once all the same.
 
         Raises UnavailableError to be called again later. Any other error means that one of the items can't be applied.
@@ -61,61 +55,62 @@ class Processor(Generic[T]):
         self._metrics = metrics
         self._clock = clock
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batches: Sequence[Batch]) -> None:
         began = self._clock.now_ms()
-        source = Source(batch.topic, batch.partition)
-        items, letters = self._decode(source, batch.records)
+        records = {
+            Place(batch.topic, batch.partition, record.offset): record for batch in batches for record in batch.records
+        }
+        items, letters = self._decode(records)
         if letters:
             await self._bury(letters)
         if items:
-            by_offset = {record.offset: record for record in batch.records}
-            await self._apply(source, items, by_offset)
-        self._record(batch, began)
+            await self._apply(items, records)
+        self._record(batches, began)
 
-    def _decode(self, source: Source, records: Sequence[Record]) -> tuple[list[Item[T]], list[DeadLetter]]:
+    def _decode(self, records: Mapping[Place, Record]) -> tuple[list[Item[T]], list[DeadLetter]]:
         items: list[Item[T]] = []
         letters: list[DeadLetter] = []
-        for record in records:
+        for place, record in records.items():
             try:
-                items.append(Item(record.offset, self._step.codec.decode(record.value)))
+                items.append(Item(place, self._step.codec.decode(record.value)))
             except CodecError as exc:
-                letters.append(self._letter(source, record, str(exc)))
+                letters.append(self._letter(place, record, str(exc)))
         return items, letters
 
-    async def _apply(self, source: Source, items: Sequence[Item[T]], records: dict[int, Record]) -> None:
+    async def _apply(self, items: Sequence[Item[T]], records: Mapping[Place, Record]) -> None:
         """Apply all, or halve until the items that can't be applied stand alone, and bury those."""
         try:
-            await self._apply_when_possible(source, items)
+            await self._apply_when_possible(items)
         except RevokedError:
             raise
         except Exception as exc:
             if len(items) == 1:
-                logger.exception("%s: %s-%s@%s is buried", self._step.name, *_place(source, items[0].offset))
-                record = records[items[0].offset]
-                await self._bury([self._letter(source, record, f"{type(exc).__name__}: {exc}")])
+                place = items[0].place
+                logger.exception("%s: %s is buried", self._step.name, place)
+                await self._bury([self._letter(place, records[place], f"{type(exc).__name__}: {exc}")])
                 return
             middle = len(items) // 2
-            await self._apply(source, items[:middle], records)
-            await self._apply(source, items[middle:], records)
+            await self._apply(items[:middle], records)
+            await self._apply(items[middle:], records)
 
-    async def _apply_when_possible(self, source: Source, items: Sequence[Item[T]]) -> None:
+    async def _apply_when_possible(self, items: Sequence[Item[T]]) -> None:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._step.apply(source, items)
+                return await self._step.apply(items)
             except UnavailableError as exc:
                 self._metrics.count(m.RETRIES, self._step.name)
                 logger.warning("%s waits: %s", self._step.name, exc)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 wait = min(wait * 2, LONGEST_WAIT)
 
-    def _letter(self, source: Source, record: Record, cause: str) -> DeadLetter:
+    def _letter(self, place: Place, record: Record, cause: str) -> DeadLetter:
         return DeadLetter(
             agent=self._step.name,
             cause=cause,
-            topic=source.topic,
-            partition=source.partition,
-            offset=record.offset,
+            topic=place.topic,
+            partition=place.partition,
+            offset=place.offset,
             key=record.key,
             value=record.value,
         )
@@ -124,13 +119,23 @@ class Processor(Generic[T]):
         await self._publisher.bury(letters)
         self._metrics.count(m.DEAD_LETTERS, self._step.name, letters[0].topic, by=len(letters))
 
-    def _record(self, batch: Batch, began: int) -> None:
+    def _record(self, batches: Sequence[Batch], began: int) -> None:
         name, now = self._step.name, self._clock.now_ms()
-        self._metrics.count(m.RECORDS, name, by=len(batch.records))
-        self._metrics.observe(m.BATCH_RECORDS, name, value=len(batch.records))
+        count = sum(len(batch.records) for batch in batches)
+        oldest = min(batch.records[0].timestamp for batch in batches)
+        self._metrics.count(m.RECORDS, name, by=count)
+        self._metrics.observe(m.BATCH_RECORDS, name, value=count)
         self._metrics.observe(m.BATCH_SECONDS, name, value=(now - began) / 1000)
-        self._metrics.observe(m.EVENT_AGE, name, value=max(0, now - batch.records[-1].timestamp) / 1000)
+        self._metrics.observe(m.EVENT_AGE, name, value=max(0, now - oldest) / 1000)
 
 
-def _place(source: Source, offset: int) -> tuple[Any, ...]:
-    return source.topic, source.partition, offset
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Await all of them side by side. When one fails the others are ended first, so that a retry meets none of them."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

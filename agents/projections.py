@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.processing import Item, Source
+from agents.processing import Item
 from devconnect.domain import projections
 from devconnect.events.facts import AnyEvent
 from devconnect.events.topics import Topic
@@ -19,7 +19,7 @@ class ProjectEvents:
         self.codec = topic.codec
         self._store = store
 
-    async def apply(self, source: Source, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
         """Apply what each event changes in what people read."""
         updates = [update for item in items for update in projections.project(item.value)]
         if updates:

@@ -1,27 +1,21 @@
 """A `faust.App` on the batch transport, with the settings that make a worker quick and safe, and its agents."""
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import faust
 from faust.serializers.schemas import Schema
 from yarl import URL
 
-from faust_batch.batch import Batch, RevokedError
+from faust_batch.gather import Gatherer, Handler
 from faust_batch.transport import BatchTransport
-
-logger = logging.getLogger(__name__)
 
 #: Records a fetch hands over at most, over all partitions.
 MAX_RECORDS = 5_000
 #: Batches that wait in front of one agent before its partitions are paused.
-MAX_WAITING = 2
+MAX_WAITING = 4
 #: Seconds between commits.
 COMMIT_SECONDS = 0.25
-
-Handler = Callable[[Batch], Awaitable[None]]
 
 
 class PassThrough(Schema):
@@ -42,6 +36,7 @@ def create_app(name: str, bootstrap: str, datadir: str) -> faust.App:
     Its web server is off: it would be open to all. Faust's own tables aren't used, so there is no leader and there
     are no standbys. Processing is at least once; the effects of what runs on it must stand a repetition.
     """
+    Path(datadir).mkdir(parents=True, exist_ok=True)
     app = faust.App(
         name,
         broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
@@ -69,26 +64,21 @@ def create_app(name: str, bootstrap: str, datadir: str) -> faust.App:
 
 
 def agent(app: faust.App, topic: str, handle: Handler) -> None:
-    """Let `handle` have each batch of `topic`, one at a time a worker; a batch it returns from is acknowledged.
+    """Let `handle` have the batches of `topic`, all that have gathered at once; what it returns from is acknowledged.
 
-    `handle` must deal with its own errors: one that it raises leaves the batch unacknowledged and stops the worker,
-    loudly, rather than pass the batch by.
+    `handle` must deal with its own errors: one that it raises leaves its batches unacknowledged and stops the worker,
+    loudly, rather than pass them by. RevokedError leaves them to the partition's next owner.
     """
     channel = app.topic(topic, schema=PassThrough())
 
     async def process(stream: Any) -> None:
-        async for event in stream.noack().events():
-            batch: Batch = event.value
-            try:
-                await handle(batch)
-            except RevokedError as exc:
-                logger.info("%r is left to who has its partition now: %s", batch, exc)
-                continue
-            except Exception as exc:
-                logger.exception("%s: %r can't be processed: stopping", topic, batch)
-                await app.crash(exc)
-                await asyncio.Event().wait()
-            batch.acknowledge()
-            event.ack()
+        gatherer = Gatherer(handle, app.crash)
+        try:
+            async for event in stream.noack().events():
+                await gatherer.put(event.value)
+                event.ack()
+        finally:
+            await gatherer.stop()
 
+    process.__name__ = topic
     app.agent(channel, name=f"{app.conf.id}.{topic}")(process)

@@ -30,15 +30,28 @@ class Batch:
     that never is acknowledged is fetched again by whoever owns the partition next.
     """
 
-    __slots__ = ("_acknowledge", "first_offset", "next_offset", "partition", "records", "topic")
+    __slots__ = ("_acknowledge", "_is_current", "first_offset", "next_offset", "partition", "records", "topic")
 
-    def __init__(self, topic: str, partition: int, records: Sequence[Record], acknowledge: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[Record],
+        *,
+        acknowledge: Callable[[], None],
+        is_current: Callable[[], bool],
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records
         self.first_offset = records[0].offset
         self.next_offset = records[-1].offset + 1
         self._acknowledge = acknowledge
+        self._is_current = is_current
+
+    def is_current(self) -> bool:
+        """False when the partition was taken away, or is read anew, since the batch was fetched: leave it alone."""
+        return self._is_current()
 
     def acknowledge(self) -> None:
         """Let the offset move past this batch. Harmless when the partition was taken away meanwhile."""

@@ -71,14 +71,19 @@ class OffsetLedger(Generic[P]):
 
     def acknowledge(self, partition: P, ticket: Ticket) -> bool:
         """Note that a batch is done; False when the ticket is worthless by now."""
-        entry = self._partitions.get(partition)
-        if entry is None or entry.era != ticket.era or ticket.number < entry.first:
+        if not self.is_open(partition, ticket):
             return False
+        entry = self._partitions[partition]
         entry.open[ticket.number - entry.first].done = True
         while entry.open and entry.open[0].done:
             entry.committable = entry.open.popleft().next_offset
             entry.first += 1
         return True
+
+    def is_open(self, partition: P, ticket: Ticket) -> bool:
+        """Whether the ticket still stands for a batch that isn't done."""
+        entry = self._partitions.get(partition)
+        return entry is not None and entry.era == ticket.era and ticket.number >= entry.first
 
     def committable(self) -> dict[P, int]:
         """The offsets that may be committed and haven't been taken yet, by partition."""

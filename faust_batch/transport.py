@@ -99,7 +99,13 @@ class BatchConsumer(driver.Consumer):
         self._note_highwater(tp)
         message: ConsumerMessage = self._to_message(tp, records[0])
         message.key = None
-        message.value = Batch(tp.topic, tp.partition, records, lambda: self._acknowledge(tp, ticket))
+        message.value = Batch(
+            tp.topic,
+            tp.partition,
+            records,
+            acknowledge=lambda: self._acknowledge(tp, ticket),
+            is_current=lambda: self.ledger.is_open(tp, ticket),
+        )
         return message
 
     def _acknowledge(self, tp: TP, ticket: Ticket) -> None:

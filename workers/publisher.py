@@ -1,5 +1,6 @@
 """The publisher port on the batch producer."""
 
+import asyncio
 from collections.abc import Sequence
 
 from aiokafka.partitioner import murmur2
@@ -30,8 +31,7 @@ class BatchPublisher:
         groups: dict[int, list[Record]] = {}
         for record in records:
             groups.setdefault(self._partition(record.key or b""), []).append(record)
-        for partition, group in groups.items():
-            await self.publish(topic, partition, group)
+        await asyncio.gather(*(self.publish(topic, partition, group) for partition, group in groups.items()))
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Append them to `dead-letters`, on the partition of their source."""

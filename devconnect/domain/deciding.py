@@ -1,6 +1,6 @@
 """Deciding a batch of commands: each once, in order, on the state that the ones before it left."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -36,12 +36,17 @@ class Answer(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What a batch comes to: decisions to store, documents to write, events to emit, answers to give."""
+    """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give."""
 
     fresh: tuple[Decision, ...]
     documents: tuple[AnyDocument, ...]
-    events: tuple[f.AnyEvent, ...]
+    events: dict[int, list[f.AnyEvent]]
     answers: tuple[Answer, ...]
+
+    def all_events(self) -> Iterator[f.AnyEvent]:
+        """The events of every partition."""
+        for events in self.events.values():
+            yield from events
 
 
 def wanted(commands: Iterable[c.AnyCommand]) -> set[Ref]:
@@ -124,6 +129,8 @@ def settle(
 ) -> Settlement:
     """Decide what is not decided yet, and carry on from the stored decision where one is known.
 
+    The commands are of one topic; those of one partition are in order.
+
     A command whose id was decided at another place is a repeat: it is only answered again, or refused when it
     isn't the same request.
     """
@@ -131,7 +138,7 @@ def settle(
     decided = dict(known)
     fresh: list[Decision] = []
     documents: dict[Ref, AnyDocument] = {}
-    events: list[f.AnyEvent] = []
+    events: dict[int, list[f.AnyEvent]] = {}
     answers: list[Answer] = []
     for placed in batch:
         command, place = placed.command, placed.place
@@ -145,11 +152,10 @@ def settle(
         for event in decision.events:
             for document in evolve(now, event):
                 now[ref_of(document)] = documents[ref_of(document)] = document
-        events.extend(decision.events)
+        if decision.events:
+            events.setdefault(place.partition, []).extend(decision.events)
         answers.append(Answer(command.id, command.reply_to, decision))
-    return Settlement(
-        fresh=tuple(fresh), documents=tuple(documents.values()), events=tuple(events), answers=tuple(answers)
-    )
+    return Settlement(fresh=tuple(fresh), documents=tuple(documents.values()), events=events, answers=tuple(answers))
 
 
 def _is_at(decision: Decision, place: Place) -> bool:

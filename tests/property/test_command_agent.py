@@ -7,7 +7,8 @@ from itertools import count
 from hypothesis import given, settings, strategies as st
 
 from agents.commands import DecideCommands
-from agents.processing import Item, Source
+from agents.processing import Item
+from devconnect.domain.model import Place
 from devconnect.events import commands as c
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, topic_of
 from devconnect.ports.metrics import NoMetrics
@@ -87,7 +88,8 @@ class Fleet:
     async def run(self, log: list[c.AnyCommand], batch: int) -> None:
         """Work off what isn't committed, a topic after the other."""
         for topic in TOPICS:
-            items = [Item(n, cmd) for n, cmd in enumerate([cmd for cmd in log if topic_of(cmd) is topic])]
+            commands = [command for command in log if topic_of(command) is topic]
+            items = [Item(Place(topic.name, 0, offset), command) for offset, command in enumerate(commands)]
             step = DecideCommands(
                 topic,
                 truth=self.truth,
@@ -97,7 +99,7 @@ class Fleet:
                 metrics=NoMetrics(),
             )
             while (start := self.committed[topic.name]) < len(items):
-                await step.apply(Source(topic.name, 0), items[start : start + batch])
+                await step.apply(items[start : start + batch])
                 self.committed[topic.name] = start + batch
 
     def events(self) -> dict[tuple[str, int], list[bytes]]:
@@ -114,10 +116,10 @@ def test_crashes_change_nothing(log, crashes, batch) -> None:
     """Each life has batches of another size: what the last one left half done comes with other commands."""
     calm, shaken = Fleet(), Fleet()
     asyncio.run(calm.run(log, 1))
-    for steps, batch in [*crashes, (10_000, batch)]:
+    for steps, size in [*crashes, (10_000, batch)]:
         shaken.crash_after(steps)
         try:
-            asyncio.run(shaken.run(log, batch))
+            asyncio.run(shaken.run(log, size))
         except CrashError:
             continue
     assert shaken.truth.documents == calm.truth.documents

@@ -1,6 +1,7 @@
 """The analytics tables come to the same answer however the events are batched, repeated and spread over partitions."""
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given, strategies as st
 
@@ -15,7 +16,7 @@ def folded(table, log, cuts=(), prefix="m") -> dict[str, Row]:
     """The rows after the log, taken in batches that end at `cuts`."""
     rows: dict[str, Row] = {}
     edges = [0, *sorted(cuts), len(log)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         rows |= analytics.fold(table, rows, prefix, log[start:end])
     return rows
 

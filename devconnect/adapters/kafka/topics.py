@@ -1,5 +1,8 @@
 """Topics are made here, with the partitions and settings of the registry, and never by accident."""
 
+import asyncio
+import time
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -10,6 +13,8 @@ from devconnect.settings import Settings
 
 #: Copies of each partition, where there are as many brokers.
 REPLICAS = 3
+#: Seconds that a topic may take to show after it was created.
+VISIBLE_SECONDS = 10.0
 
 
 class TopicsError(Exception):
@@ -47,7 +52,7 @@ async def ensure_topics(bootstrap: str, settings: Settings) -> list[str]:
         missing = [state for state in states if state.partitions == 0]
         if missing:
             await _create(admin, missing)
-            states = await _states(admin, settings)
+            states = await _once_visible(admin, settings)
         _insist(states)
         return [state.topic.name for state in missing]
     finally:
@@ -71,7 +76,18 @@ async def check_topics(bootstrap: str, settings: Settings) -> None:
 def _insist(states: list[TopicState]) -> None:
     troubles = [state.trouble for state in states if state.trouble]
     if troubles:
-        raise TopicsError("; ".join(troubles))
+        more = f" (and {len(troubles) - 1} more like it)" if len(troubles) > 1 else ""
+        raise TopicsError(troubles[0] + more)
+
+
+async def _once_visible(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicState]:
+    """The states as soon as every topic shows: a broker learns of what the controller has created a little later."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while True:
+        states = await _states(admin, settings)
+        if all(state.partitions for state in states) or time.monotonic() > deadline:
+            return states
+        await asyncio.sleep(0.05)
 
 
 async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
@@ -87,9 +103,7 @@ async def _connected(bootstrap: str) -> AIOKafkaAdminClient:
 async def _states(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicState]:
     found = {item["topic"]: len(item["partitions"]) for item in await admin.describe_topics()}
     return [
-        TopicState(
-            topic=topic, partitions=found.get(topic.name, 0), expected=topic.partitions or settings.partitions
-        )
+        TopicState(topic=topic, partitions=found.get(topic.name, 0), expected=topic.partitions or settings.partitions)
         for topic in REGISTRY
     ]
 
