@@ -158,7 +158,11 @@ class Wire:
         self._writers.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(LOOPBACK, self._port)
+        try:
+            there, back = await asyncio.open_connection(LOOPBACK, self._port)
+        except OSError:
+            writer.close()
+            return
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
             self._tasks.add(asyncio.create_task(self._pass(source, target)))

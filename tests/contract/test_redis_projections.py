@@ -439,12 +439,13 @@ async def test_replays_of_what_was_applied_change_no_read(
     await client.flushall()
     expected = await everything(await complete(client, updates))
     await client.flushall()
-    replayed: list[Update] = []
-    for cut in data.draw(st.lists(st.integers(0, len(updates)), max_size=4)):
-        back = data.draw(st.integers(0, cut))
-        replayed += [*updates[:cut], *updates[back:cut]] if not replayed else updates[back:cut]
-    # What was replayed reaches as far as any cut did; the log goes on from the beginning, as after a reset of offsets.
-    assert await everything(await complete(client, [*replayed, *updates])) == expected
+    # Crashes: each goes on from some place before, as from a committed offset.
+    at, replayed = 0, list[Update]()
+    for _ in range(data.draw(st.integers(1, 3))):
+        crash = data.draw(st.integers(at, len(updates)))
+        replayed += updates[at:crash]
+        at = data.draw(st.integers(0, crash))
+    assert await everything(await complete(client, [*replayed, *updates[at:]])) == expected
 
 
 @SLOW
@@ -474,3 +475,18 @@ def matches(pattern: str, key: str) -> bool:
     """Whether a key is of a kind: both have the same words, where those in angle brackets are any."""
     pairs = list(itertools.zip_longest(pattern.split(":"), key.split(":")))
     return all(want is not None and have is not None and (want == have or "<" in want) for want, have in pairs)
+
+
+async def test_a_rebuild_during_which_redis_was_wiped_makes_nothing_complete(client: Client) -> None:
+    one, other = RedisProjections(client), RedisProjections(client)
+    assert not await one.complete()
+    await client.flushall()
+    assert not await other.complete()
+    with pytest.raises(UnavailableError, match="wiped"):
+        await one.declare_complete()
+    assert not await one.complete()
+    await other.declare_complete()
+    await one.declare_complete()
+    assert await one.complete()
+    await client.flushall()
+    assert not await other.complete()

@@ -33,7 +33,7 @@ LAST_LOOK = 0.25
 BEAT = 1.0
 RECONNECT = 0.1
 #: Seconds that subscribing may take: the listener's client has no timeout of its own once it is connected.
-CONNECT = 1.5
+CONNECT = 1.0
 #: Seconds after which an expectation that nobody waits for is dropped.
 FORGOTTEN = 60.0
 
@@ -107,20 +107,22 @@ class RedisAnswerDesk:
         self._expectation(command_id).expected += 1
 
     async def wait(self, command_id: str, seconds: float) -> Decision | None:
-        """The decision, or None when it didn't come in time. Ends the expectation."""
+        """The decision, or None when it didn't come in time. Ends the expectation: with 0 seconds it only does that."""
         deadline = _now() + seconds
         expectation = self._expectation(command_id)
         expectation.waiters += 1
         try:
-            async with asyncio.timeout_at(deadline + LAST_LOOK):
-                return await self._until(deadline, command_id, expectation.result)
+            if seconds > 0:
+                async with asyncio.timeout_at(deadline + LAST_LOOK):
+                    return await self._until(deadline, command_id, expectation.result)
         except TimeoutError:
-            return expectation.result.result() if expectation.result.done() else None
+            pass
         finally:
             expectation.waiters -= 1
             expectation.expected -= 1
             if expectation.waiters == 0 and expectation.expected <= 0:
                 self._drop(command_id, expectation)
+        return expectation.result.result() if expectation.result.done() else None
 
     async def find(self, command_id: str) -> Decision | None:
         """The decision on a command of any gateway in the last day, if there is one yet.
@@ -180,7 +182,7 @@ class RedisAnswerDesk:
                 await self._hear(pubsub)
             except (RedisError, OSError, UnavailableError) as error:
                 if self.healthy:
-                    logger.warning("results are looked up until Redis is heard again: %s", error)
+                    logger.warning("results are looked up until Redis is heard again: %s", error or "it is too slow")
             except Exception:
                 logger.exception("a result could not be read")
             finally:
@@ -194,7 +196,9 @@ class RedisAnswerDesk:
         """Settle what is told, until the connection fails. Silence is tested by saying something to oneself."""
         tested = False
         while True:
-            message = await pubsub.get_message(timeout=BEAT)
+            # A broken connection is made anew in there, which has no end of its own.
+            async with asyncio.timeout(BEAT + CONNECT):
+                message = await pubsub.get_message(timeout=BEAT)
             self._forget()
             if message is None and tested:
                 raise UnavailableError("the channel is deaf")

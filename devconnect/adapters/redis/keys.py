@@ -39,6 +39,7 @@ class Key(Struct, frozen=True, kw_only=True):
 
 LAYOUT: tuple[Key, ...] = (
     Key(name="dc:epoch", type="string", holds="there while the projections are complete: since when, as text"),
+    Key(name="dc:building:{dc:epoch}", type="string", holds="the mark of a rebuild: gone with a wipe under way"),
     Key(
         name="dc:{<user>}:user",
         type="hash",
@@ -100,6 +101,7 @@ LAYOUT: tuple[Key, ...] = (
 )
 
 EPOCH = "dc:epoch"
+BUILDING = "dc:building:{dc:epoch}"
 FEED = "dc:feed"
 
 

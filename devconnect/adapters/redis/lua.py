@@ -5,6 +5,22 @@ Numbers are doubles in Lua: a seq is exact below 2**53. Texts are not compared: 
 
 from devconnect.adapters.redis.calls import Script
 
+LOOK = Script("""
+-- KEYS epoch, building; ARGV a fresh mark; returns "" while complete, else the mark of the rebuild that is due
+if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
+redis.call('SET', KEYS[2], ARGV[1], 'NX')
+return redis.call('GET', KEYS[2])
+""")
+
+COMPLETE = Script("""
+-- KEYS epoch, building; ARGV the mark of the rebuild that has ended ("" for any), now; returns 0 where it was lost
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1
+""")
+
 PUT_USER = Script("""
 -- KEYS user; ARGV seq, then field, value, ...
 local seq = tonumber(ARGV[1])

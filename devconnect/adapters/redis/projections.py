@@ -22,6 +22,8 @@ from devconnect.domain.projections import (
     SetPresence,
     Update,
 )
+from devconnect.events.base import new_id
+from devconnect.ports.truth import UnavailableError
 
 
 class RedisProjections:
@@ -33,19 +35,26 @@ class RedisProjections:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._mark = ""
 
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
         await run_all(self._client, [_COMMANDS[type(update)](update) for update in updates])
 
-    async def declare_complete(self) -> None:
-        """From here on readers may believe what is here; truth.UnavailableError when that can't be said now."""
-        await run(self._client, [("SET", keys.EPOCH, str(time.time_ns() // 1_000_000), "NX")])
-
     async def complete(self) -> bool:
         """Whether that was said, and this Redis not wiped since; truth.UnavailableError when it can't be known."""
-        (epoch,) = await run(self._client, [("GET", keys.EPOCH)])
-        return epoch is not None
+        (self._mark,) = await run(self._client, [lua.LOOK([keys.EPOCH, keys.BUILDING], new_id())])
+        return not self._mark
+
+    async def declare_complete(self) -> None:
+        """From here on readers may believe what is here; truth.UnavailableError when that can't be said now.
+
+        Nor can it when Redis was wiped since `complete` last gave False: what was applied before that is gone.
+        """
+        now = time.time_ns() // 1_000_000
+        (done,) = await run(self._client, [lua.COMPLETE([keys.EPOCH, keys.BUILDING], self._mark, now)])
+        if not done:
+            raise UnavailableError("Redis was wiped while the read models were built: build them again")
 
 
 def _put_user(update: PutUser) -> Command:
