@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -33,10 +34,10 @@ from devconnect.runner.plan import (
     read_procfile,
 )
 from devconnect.settings import Settings, read_dotenv
-from devconnect.stack import Addresses, Progress, StackError, lifecycle, ports, process
+from devconnect.stack import Addresses, Progress, StackError, ports, process
 
-#: Seconds that an interrupted start of the stack has to come to its end before it is left alone.
-START_PATIENCE = 5.0
+#: Seconds that an interrupted start of the stack has to come to its end, and once more when it is hurried.
+START_PATIENCE = 3.0
 
 
 class Booted(NamedTuple):
@@ -178,22 +179,27 @@ class Session:
         self._lines.say(f"all stopped in {time.monotonic() - began:.1f} s")
 
     def _stop_stack(self, boot: Thread | None) -> None:
-        """Stops the embedded parts; where their start is stuck in a download, ends what there is of them and leaves."""
+        """Stops the embedded parts, also those whose start has not come to its end."""
         if boot is not None:
-            boot.join(START_PATIENCE)
-        if boot is None or not boot.is_alive():
-            try:
-                stack.stop(self._settings, on_progress=self._show)
-            except StackError as error:
-                raise CliError(str(error)) from None
-            return
-        for part in lifecycle.parts(self._settings):
-            running = process.find(part.record())
-            if running is not None and not part.url:
-                process.end(running, 2.0)
-        self._lines.say("the start of the stack was left unfinished")
-        sys.stdout.flush()
-        os._exit(1)  # threads that wait for a download can't be ended otherwise
+            self._interrupt(boot)
+        try:
+            stack.stop(self._settings, on_progress=self._show)
+        except StackError as error:
+            raise CliError(str(error)) from None
+
+    def _interrupt(self, boot: Thread) -> None:
+        """Waits for the start's end; hurries it by ending what it has started; leaves it where it is stuck."""
+        boot.join(START_PATIENCE)
+        deadline = time.monotonic() + START_PATIENCE
+        while boot.is_alive() and time.monotonic() < deadline:
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.terminate()
+            boot.join(0.5)
+        if boot.is_alive():
+            self._lines.say("stopped; a download was left unfinished")
+            sys.stdout.flush()
+            os._exit(0)  # a thread that waits for a download can't be ended otherwise
 
     def _show(self, step: Progress) -> None:
         if step.stage == "fetching":

@@ -1,0 +1,1 @@
+"""The whole thing from outside: `python -m devconnect run` in processes of its own."""
