@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pymongo import UpdateOne
-from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, InvalidOperation, OperationFailure
 
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database, close, connect, ping
@@ -372,10 +372,13 @@ async def test_indexes_are_there_however_often_they_are_asked_for(db: Database, 
         assert there >= {index.field for index in collection.indexes if not index.expires}
 
 
-async def test_a_handle_answers_until_it_is_closed(mongo_server: str) -> None:
-    handle = connect(mongo_server, "test-handle")
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
+async def test_a_handle_answers_until_it_is_closed(mongo_server: str, driver: Callable[..., Any]) -> None:
+    handle = connect(mongo_server, "test-handle", driver=driver)
     await ping(handle)
     await close(handle)
+    with pytest.raises(InvalidOperation):
+        await ping(handle)
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
