@@ -1,67 +1,21 @@
 """The gateway's producer on the real Kafka: acknowledged means kept, a dead broker means a quick no and no late yes."""
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
-from devconnect import stack
 from devconnect.adapters.kafka.gateway import KafkaCommands
-from devconnect.adapters.kafka.topics import TopicsError, ensure_topics
+from devconnect.adapters.kafka.topics import TopicsError
 from devconnect.events.base import new_id
 from devconnect.events.topics import MESSAGE_COMMANDS, USER_COMMANDS
 from devconnect.ports.truth import UnavailableError
-from devconnect.settings import Settings
-from devconnect.stack.kafka import Kafka
-from devconnect.stack.starter import Starter
-
-PARTITIONS = 4
-
-
-class Broker:
-    """The embedded Kafka alone."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.part = Kafka(settings)
-        self.settings = settings
-        self.port = 0
-
-    def start(self) -> None:
-        self.address = Starter(self.part, lambda _: None).start(self.port or stack.ports.pick())
-        record = self.part.record()
-        assert record is not None
-        self.port, self.pid = record.port, record.pid
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
-
-
-async def made_topics(broker: Broker) -> None:
-    """A topic that was just created isn't in the broker's metadata at once."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            await ensure_topics(broker.address, broker.settings)
-            return
-        except TopicsError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    folder = tmp_path_factory.mktemp("kafka") / "data"
-    made = Broker(Settings.load({"DATA_DIR": str(folder), "PARTITIONS": str(PARTITIONS)}))
-    made.start()
-    asyncio.run(made_topics(made))
-    yield made
-    stack.stop(made.settings)
+from tests.contract.kafka_fixtures import PARTITIONS, Broker
 
 
 @asynccontextmanager

@@ -1,0 +1,244 @@
+"""The batch transport on the real Kafka, in processes that are killed: nothing is lost, nothing out of order."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from devconnect.events.base import new_id
+from faust_batch.changelog import read_to_end
+from faust_batch.producer import BatchProducer
+from tests.contract.kafka_fixtures import PARTITIONS, Broker
+
+WORKER = Path(__file__).with_name("batch_worker.py")
+ROOT = Path(__file__).parents[2]
+
+
+class Copier:
+    """A group of worker processes that copy one topic to another."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
+        name = new_id()[:8]
+        self.source, self.target, self.group = f"in-{name}", f"out-{name}", f"group-{name}"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.log = folder / f"{name}.log"
+
+    async def create_topics(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
+        await admin.start()
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (self.source, self.target)])
+        await admin.close()
+
+    def launch(self, **env: str) -> subprocess.Popen[bytes]:
+        """Start one more worker."""
+        arguments = (self.broker.address, self.group, self.source, self.target, str(self.folder / "faust"))
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, str(WORKER), *arguments],
+                env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    async def put(self, partition: int, values: list[bytes]) -> None:
+        """Append values to the source."""
+        async with producing(self.broker) as producer:
+            await producer.append(self.source, partition, [(b"k", value, []) for value in values])
+
+    async def copied(self) -> dict[int, list[tuple[int, bytes]]]:
+        """What is in the target, by partition: source offset and value."""
+        found: dict[int, list[tuple[int, bytes]]] = {number: [] for number in range(PARTITIONS)}
+        async for chunk in read_to_end(self.broker.address, self.target, dict.fromkeys(range(PARTITIONS), 0)):
+            found[chunk.partition] += [(int(record.key or b""), record.value or b"") for record in chunk.records]
+        return found
+
+    async def committed(self) -> dict[int, int | None]:
+        """The group's offsets."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.address, group_id=self.group, enable_auto_commit=False
+        )
+        await consumer.start()
+        tps = [TopicPartition(self.source, number) for number in range(PARTITIONS)]
+        consumer.assign(tps)
+        offsets = {tp.partition: await consumer.committed(tp) for tp in tps}
+        await consumer.stop()
+        return offsets
+
+
+@asynccontextmanager
+async def producing(broker: Broker) -> AsyncIterator[BatchProducer]:
+    producer = BatchProducer(broker.address, "tests")
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 40.0) -> None:
+    """Wait for the condition; AssertionError when it doesn't come true in time."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def copier(broker: Broker, tmp_path: Path) -> Iterator[Copier]:
+    made = Copier(broker, tmp_path)
+    asyncio.run(made.create_topics())
+    yield made
+    made.end()
+
+
+def first_sights(copied: list[tuple[int, bytes]]) -> list[int]:
+    """The source offsets in the order in which they were first seen."""
+    return list(dict.fromkeys(offset for offset, _ in copied))
+
+
+async def test_every_record_is_handed_over_once_in_order_and_then_committed(copier: Copier) -> None:
+    count = 3_000
+    for partition in range(PARTITIONS):
+        await copier.put(partition, [str(number).encode() for number in range(count)])
+    copier.launch()
+
+    async def all_committed() -> bool:
+        return await copier.committed() == dict.fromkeys(range(PARTITIONS), count)
+
+    await until(all_committed)
+    for found in (await copier.copied()).values():
+        assert found == [(number, str(number).encode()) for number in range(count)]
+
+
+async def test_workers_that_are_killed_join_and_leave_lose_nothing_and_keep_the_order(copier: Copier) -> None:
+    count, sent = 300, 0
+    copier.launch(SLOW="0.05")
+    for turn in range(4):
+        for partition in range(PARTITIONS):
+            await copier.put(partition, [b"x"] * count)
+        sent += count
+        seen = sum(len(found) for found in (await copier.copied()).values())
+
+        async def moved(seen: int = seen) -> bool:
+            return sum(len(found) for found in (await copier.copied()).values()) > seen
+
+        await until(moved)
+        victim = copier.processes[-1]
+        copier.launch(SLOW="0.05")
+        victim.send_signal(signal.SIGKILL if turn % 2 == 0 else signal.SIGTERM)
+        victim.wait(20)
+
+    async def all_committed() -> bool:
+        return await copier.committed() == dict.fromkeys(range(PARTITIONS), sent)
+
+    await until(all_committed)
+    for found in (await copier.copied()).values():
+        assert first_sights(found) == list(range(sent))
+
+
+async def test_offsets_never_pass_what_was_copied(copier: Copier) -> None:
+    """Looked at all the time while a slow worker is stopped and killed in the middle of its batches."""
+    for partition in range(PARTITIONS):
+        await copier.put(partition, [b"x"] * 500)
+
+    async def check() -> bool:
+        committed = await copier.committed()
+        copied = await copier.copied()
+        for partition, offset in committed.items():
+            assert len(first_sights(copied[partition])) >= (offset or 0)
+        return all(offset == 500 for offset in committed.values())
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process = copier.launch(SLOW="2")
+        await until(lambda: _started(copier))
+        await check()
+        process.send_signal(number)
+        process.wait(20)
+        await check()
+    copier.launch()
+    await until(check)
+
+
+async def _started(copier: Copier) -> bool:
+    """The group has a member that was given partitions: heard of by the log being joined is not needed, time is."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=copier.broker.address)
+    await admin.start()
+    try:
+        [answer] = await admin.describe_consumer_groups([copier.group])
+        return any(state == "Stable" for _, _, state, *_ in answer.groups)
+    finally:
+        await admin.close()
+
+
+async def test_gaps_of_transactions_are_passed(copier: Copier) -> None:
+    """Control records take offsets that no consumer ever gets."""
+    producer = AIOKafkaProducer(bootstrap_servers=copier.broker.address, transactional_id=copier.group)
+    await producer.start()
+    for number in range(20):
+        async with producer.transaction():
+            await producer.send(copier.source, str(number).encode(), partition=0)
+    await producer.stop()
+    copier.launch()
+
+    async def all_there() -> bool:
+        values = [value for _, value in (await copier.copied())[0]]
+        return values == [str(number).encode() for number in range(20)]
+
+    await until(all_there)
+
+    async def last_committed() -> bool:
+        return (await copier.committed())[0] == 39
+
+    await until(last_committed)
+
+
+async def test_a_handler_that_fails_stops_the_worker_and_its_batch_is_not_committed(copier: Copier) -> None:
+    await copier.put(0, [b"fine"])
+    process = copier.launch(POISON="poison")
+
+    async def fine() -> bool:
+        return (await copier.committed())[0] == 1
+
+    await until(fine)
+    await copier.put(0, [b"poison"])
+    assert await asyncio.to_thread(process.wait, 30) != 0
+    assert (await copier.committed())[0] == 1
+    copier.launch()
+
+    async def healed() -> bool:
+        return (await copier.committed())[0] == 2
+
+    await until(healed)
+
+
+async def test_a_changelog_is_read_from_any_place_to_its_end(copier: Copier) -> None:
+    await copier.put(1, [str(number).encode() for number in range(1_000)])
+    found = [
+        record.value
+        async for chunk in read_to_end(copier.broker.address, copier.source, {0: 0, 1: 400, 2: 0})
+        for record in chunk.records
+    ]
+    assert found == [str(number).encode() for number in range(400, 1_000)]
+
+
+async def test_append_says_where_the_last_record_is_however_many_batches_it_took(copier: Copier) -> None:
+    async with producing(copier.broker) as producer:
+        assert await producer.append(copier.source, 2, [(b"k", b"x" * 1_000, [])] * 1_000) == 999
+        assert await producer.append(copier.source, 2, [(b"k", b"y", [("h", b"1")])]) == 1_000
