@@ -12,6 +12,8 @@ from faust_batch.producer import BatchProducer, Item
 
 #: Headers of a dead letter; the key and the value are those of the source.
 LETTER_VERSION = b"1"
+#: Characters of a cause that are kept: it may quote the record.
+CAUSE_KEPT = 500
 
 
 class BatchPublisher:
@@ -54,7 +56,7 @@ def _buried(letter: DeadLetter, now: int) -> Record:
     headers = {
         "version": LETTER_VERSION,
         "agent": letter.agent.encode(),
-        "cause": letter.cause.encode(),
+        "cause": letter.cause[:CAUSE_KEPT].encode(errors="replace"),
         "topic": letter.topic.encode(),
         "partition": str(letter.partition).encode(),
         "offset": str(letter.offset).encode(),

@@ -111,7 +111,8 @@ DEAD_LETTERS = Topic(
     key="as the source",
     written_by="any agent",
     read_by="operators",
-    config=_kept(90),
+    # Room for the largest record that a source takes, and for the headers that say why it is here.
+    config={**_kept(90), "max.message.bytes": str(2 * 1024 * 1024)},
 )
 
 COMMAND_TO_EVENT = {
