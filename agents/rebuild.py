@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 #: Seconds between looks.
 AUDIT_SECONDS = 1.0
 
-#: Reads a topic from its first record to its end of now.
+#: Reads a topic from its first record to its end of now; UnavailableError when that can't be done.
 ReadAll = Callable[[str], AsyncIterator[Chunk]]
 
 

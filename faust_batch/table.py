@@ -46,6 +46,8 @@ class _Part(Generic[R]):
     def __init__(self) -> None:
         self.rows: dict[str, R] = {}
         self.position = 0
+        #: What was read since the rows were last given out: the offset of each key's last record.
+        self.unreported: dict[str, int] = {}
         self.ready = asyncio.Event()
         self.revoked = False
 
@@ -110,7 +112,9 @@ class BatchTable(Generic[R]):
         last = await self._log.append(
             partition, [(key.encode(), self._codec.encode(row)) for key, row in changed.items()]
         )
-        part.rows.update(changed)
+        for key, row in changed.items():
+            # Another owner may have been here while the changelog was waited for, and a restore have read its rows.
+            part.rows[key] = self._codec.newer(part.rows.get(key), row)
         if part.ready.is_set() and last + 1 - len(changed) == part.position:
             part.position = last + 1
         return last + 1
@@ -123,27 +127,28 @@ class BatchTable(Generic[R]):
 
     async def _restore(self, partitions: set[int]) -> None:
         pending = {partition: self._parts[partition] for partition in partitions}
-        offsets: dict[int, dict[str, int]] = {partition: {} for partition in partitions}
         while True:
             try:
                 async for chunk in self._log.read({number: part.position for number, part in pending.items()}):
-                    self._take(pending[chunk.partition], chunk, offsets[chunk.partition])
+                    self._take(pending[chunk.partition], chunk)
                 break
             except KafkaError as exc:
                 logger.warning("%s: the changelog can't be read, trying again: %r", self.name, exc)
                 await asyncio.sleep(RETRY_SECONDS)
         for partition, part in pending.items():
+            # Whole, though the reading may have been broken off by a rebalance and begun again.
+            offsets, part.unreported = part.unreported, {}
             if self._restored is not None:
-                self._restored(partition, offsets[partition])
+                self._restored(partition, offsets)
             part.ready.set()
 
-    def _take(self, part: _Part[R], chunk: Chunk, offsets: dict[str, int]) -> None:
+    def _take(self, part: _Part[R], chunk: Chunk) -> None:
         rows, newer, decode = part.rows, self._codec.newer, self._codec.decode
         for record in chunk.records:
             if record.key is None:
                 continue
             key = record.key.decode()
-            offsets[key] = record.offset
+            part.unreported[key] = record.offset
             if record.value is None:
                 rows.pop(key, None)
             else:

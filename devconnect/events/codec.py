@@ -43,14 +43,17 @@ class Codec(Generic[T]):
             value = self._decoder.decode(data)
         except msgspec.ValidationError as exc:
             return self._decode_older(data, exc)
-        except msgspec.DecodeError as exc:
+        except NOT_JSON as exc:
             raise CodecError(f"not JSON: {exc}") from exc
         if value.v == self._current[_tag(type(value))]:  # type: ignore[attr-defined]  # each has `v`: see _version
             return value
         return self._decode_older(data, None)
 
     def _decode_older(self, data: bytes, cause: msgspec.ValidationError | None) -> T:
-        fields = msgspec.json.decode(data)
+        try:
+            fields = msgspec.json.decode(data)
+        except NOT_JSON as exc:  # a wrong type comes to light before the broken JSON behind it
+            raise CodecError(f"not JSON: {exc}") from exc
         if not isinstance(fields, dict):
             raise CodecError("not a JSON object")
         tag, version = fields.get("type"), fields.get("v", 1)
@@ -65,7 +68,10 @@ class Codec(Generic[T]):
             lift = self._lifts.get((str(tag), version))
             if lift is None:
                 raise CodecError(f"{tag} of version {version} is too old: this reader knows no way to {version + 1}")
-            fields = lift(fields)
+            try:
+                fields = lift(fields)
+            except (LookupError, TypeError, ValueError, AttributeError) as exc:
+                raise CodecError(f"{tag} of version {version} can't be lifted: {exc!r}") from exc
             version += 1
             fields["v"] = version
         try:
