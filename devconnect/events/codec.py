@@ -7,6 +7,9 @@ import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+#: What msgspec raises at bytes that it can't read: text that isn't UTF-8 and endless nesting have errors of their own.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 #: Turns the fields of one version of a type into those of the next. Pure; may change and return its argument.
 Lift = Callable[[dict[str, Any]], dict[str, Any]]
 
