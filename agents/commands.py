@@ -12,6 +12,7 @@ from devconnect.domain import deciding, projections
 from devconnect.domain.deciding import Placed, Settlement
 from devconnect.domain.model import Decision, Snapshot
 from devconnect.domain.projections import MarkNotificationsRead, Update
+from devconnect.events.base import type_of
 from devconnect.events.commands import AnyCommand
 from devconnect.events.topics import COMMAND_TO_EVENT, Topic
 from devconnect.ports import metrics as m
@@ -117,4 +118,4 @@ class DecideCommands:
             decision = fresh.pop(placed.command.id, None)
             if decision is not None:
                 outcome = decision.problem.code if decision.problem else "accepted"
-                self._metrics.count(m.DECISIONS, str(placed.command.__struct_config__.tag), outcome)
+                self._metrics.count(m.DECISIONS, type_of(placed.command), outcome)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypedDict
 from aiohttp import web
 
 from devconnect.domain.model import Decision
-from devconnect.events.base import new_id
-from devconnect.events.commands import AnyCommand, LogIn, SignUp
+from devconnect.events.base import new_id, type_of
+from devconnect.events.commands import AnyCommand
 from devconnect.events.topics import topic_of
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
@@ -23,6 +23,8 @@ from web.views import json_response
 HEADER = "Command-Id"
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
+#: Commands of people who have no token yet.
+OPENING = ("user.sign_up", "user.log_in")
 
 
 class Common(TypedDict):
@@ -93,7 +95,7 @@ class Commander:
 
         ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
         """
-        label = str(command.__struct_config__.tag)
+        label = type_of(command)
         self._desk.expect(command.id)
         try:
             await self._send(command)
@@ -148,7 +150,7 @@ class Commander:
             if len(self._sent) < REMEMBERED and not self._is_old(self._sent[oldest]):
                 break
             del self._sent[oldest]
-        self._sent[command.id] = Sent(command.actor, isinstance(command, SignUp | LogIn), command.at)
+        self._sent[command.id] = Sent(command.actor, type_of(command) in OPENING, command.at)
 
     def _is_old(self, sent: Sent) -> bool:
         return self._clock.now_ms() - sent.at > REMEMBERED_MS
@@ -168,15 +170,8 @@ def link(command: str) -> str:
 
 
 def opens(decision: Decision) -> bool:
-    """Whether it was a sign-up or a log-in, whose asker has no token to ask with.
-
-    By what the decision says, since one that comes from Redis has lost its events: a log-in's result is a session's;
-    that of a sign-up is an account opened at that very time, where a changed account is older.
-    """
-    if decision.problem is not None:
-        return decision.problem.code == "email_taken"
-    result = decision.result or {}
-    return result.keys() == {"session", "user", "expires_at"} or result.get("created_at") == decision.at
+    """Whether it was a sign-up or a log-in, whose asker has no token to ask with."""
+    return decision.command in OPENING
 
 
 def respond(

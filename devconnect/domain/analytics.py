@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from devconnect.events import facts as f
+from devconnect.events.base import type_of
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -41,7 +42,7 @@ class Table(Struct, frozen=True, kw_only=True):
 
 
 def _by_type(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:
-    yield str(event.__struct_config__.tag), (1,)
+    yield type_of(event), (1,)
 
 
 def _activity(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:

@@ -17,7 +17,7 @@ from devconnect.domain.model import (
 )
 from devconnect.domain.verdict import Verdict
 from devconnect.events import commands as c, facts as f
-from devconnect.events.base import seq_of
+from devconnect.events.base import seq_of, type_of
 
 
 class Placed(Struct, frozen=True):
@@ -98,6 +98,7 @@ def decide(command: c.AnyCommand, place: Place, state: Snapshot, holders: Mappin
         verdict = accounts.decide(command, place.offset, state, holders)
     return Decision(
         id=command.id,
+        command=type_of(command),
         topic=place.topic,
         partition=place.partition,
         seq=seq_of(place.offset),
@@ -168,6 +169,7 @@ def _repeated(decision: Decision, command: c.AnyCommand) -> Decision:
         return decision
     return Decision(
         id=decision.id,
+        command=type_of(command),
         topic=decision.topic,
         partition=decision.partition,
         seq=decision.seq,

@@ -134,10 +134,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     """What became of a command: either a result with the events that follow, or a problem.
 
     Made once, stored under the command's id before any effect, and carried out from there in each replay.
-    `topic`, `partition` and `seq` are the command's place.
+    `command` is the command's type; `topic`, `partition` and `seq` are its place.
     """
 
     id: str
+    command: str
     topic: str
     partition: int
     seq: int

@@ -53,6 +53,11 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
         raise TypeError(f"{type(self).__name__} has no key")
 
 
+def type_of(value: Command | Event) -> str:
+    """The type as it is written: "message.send"."""
+    return str(value.__struct_config__.tag)
+
+
 def new_id() -> str:
     """A fresh command, user or session id: 32 hex digits."""
     return uuid.uuid4().hex

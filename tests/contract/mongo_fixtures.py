@@ -186,7 +186,8 @@ def a_message(one: str, other: str, seq: int = 1, text: str = "hello") -> Messag
 
 
 def a_decision(command: str, actor: str = "ada", **fields: Any) -> Decision:
-    fields = {"topic": "user-commands", "partition": 3, "seq": 256, "result": {"ok": True}, **fields}
+    place = {"command": "user.log_in", "topic": "user-commands", "partition": 3, "seq": 256}
+    fields = {**place, "result": {"ok": True}, **fields}
     return Decision(id=command, actor=actor, fingerprint=f"print-{actor}", at=NOON, **fields)
 
 

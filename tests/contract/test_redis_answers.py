@@ -27,6 +27,7 @@ def decision(command: str, *, result: dict[str, Any] | None = None, problem: Pro
     event = MessageRead(id=f"{command}.0", seq=256, at=1, conversation="ada.bob", user="ada", up_to=256)
     return Decision(
         id=command,
+        command="message.mark_read",
         topic="message-commands",
         partition=3,
         seq=256,

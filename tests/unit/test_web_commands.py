@@ -140,6 +140,7 @@ class TellsTheOther:
         stored = self.house.world.decisions[command_id]
         return Decision(
             id=stored.id,
+            command=stored.command,
             topic=stored.topic,
             partition=stored.partition,
             seq=stored.seq,

@@ -124,7 +124,7 @@ class World(Commands, Credentials):
         settled = deciding.settle([deciding.Placed(place, command)], self.decisions, self.documents, holders)
         for document in settled.documents:
             self.put(document)
-        for event in settled.events:
+        for event in settled.all_events():
             self.happened(event)
         self.decisions.update({decision.id: decision for decision in settled.fresh})
         self.answers.update({answer.id: answer.decision for answer in settled.answers})

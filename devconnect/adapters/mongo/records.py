@@ -95,6 +95,7 @@ def decision_fields(decision: Decision, expires: datetime) -> Fields:
     codec = _events(decision.topic)
     return {
         "_id": decision.id,
+        "command": decision.command,
         "topic": decision.topic,
         "partition": decision.partition,
         "seq": decision.seq,
@@ -113,6 +114,7 @@ def decision_of(fields: Fields) -> Decision:
     codec = _events(fields["topic"])
     return Decision(
         id=fields["_id"],
+        command=fields["command"],
         topic=fields["topic"],
         partition=int(fields["partition"]),
         seq=int(fields["seq"]),
