@@ -11,7 +11,7 @@ from web.views import read_response
 
 
 async def read_table(request: web.Request, caller: Caller) -> web.Response:
-    """Rows of a table, sorted by its key."""
+    """Rows of a table: sorted by its key, or (a table in many buckets) by bucket and key."""
     require_role(caller, "analyst", "operator")
     table = TABLES.get(request.match_info["name"])
     if table is None:
