@@ -151,6 +151,11 @@ class Wire:
     def let_go(self) -> None:
         self._flowing.set()
 
+    def strand(self) -> None:
+        """What is held stays so for ever; new connections are not held."""
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def cut(self) -> None:
         """Break what connections there are."""
         for writer in self._writers:
@@ -165,12 +170,12 @@ class Wire:
             return
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
-            self._tasks.add(asyncio.create_task(self._pass(source, target)))
+            self._tasks.add(asyncio.create_task(self._pass(source, target, self._flowing)))
 
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                await self._flowing.wait()
+                await flowing.wait()
                 target.write(data)
                 await target.drain()
         target.close()

@@ -65,8 +65,8 @@ async def test_a_user_is_the_newest_of_what_was_put(client: Client) -> None:
 async def test_a_user_of_whom_only_a_part_has_come_is_not_known_and_is_completed_by_what_comes_late(
     client: Client,
 ) -> None:
-    reads = await complete(client, [PutUser("ada", 768, {"tier": "gold"})])
-    assert await reads.users(["ada", "nobody"]) == [None, None]
+    reads = await complete(client, [PutUser("ada", 768, {"tier": "gold"}), PutUser("bob", 768, {"email": "bob@x"})])
+    assert await reads.users(["ada", "bob", "nobody"]) == [None] * 3
     await RedisProjections(client).apply(signed_up("ada", seq=256))
     (ada,) = await reads.users(["ada"])
     assert ada is not None
@@ -220,7 +220,8 @@ def read_mark(*wanted: int) -> MarkNotificationsRead:
 
 async def test_a_notification_is_there_once_and_read_for_good(client: Client) -> None:
     added = [notification(n) for n in (2, 1, 3)]
-    reads = await complete(client, [*added, read_mark(1), *added])
+    reads = await complete(client, [*added, read_mark(1), *added, read_mark(1)])
+    assert await client.zcard(keys.marks("ada")) == 0
     assert await numbers(reads) == [(3, False), (2, False), (1, True)]
     assert await reads.unread_notifications("ada") == 2
 
@@ -244,7 +245,7 @@ async def test_a_notification_older_than_the_window_is_not_added_again(
         assert await numbers(reads, 3) == [*expected[:3], None]
         assert await reads.notifications("ada", None, 4) is None
         assert await reads.unread_notifications("ada") == 5
-        await RedisProjections(client).apply([*added, read_mark(1)])
+        await RedisProjections(client).apply(added)
 
 
 async def test_no_more_than_the_newest_unread_ones_and_marks_are_kept(

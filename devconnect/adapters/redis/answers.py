@@ -47,7 +47,7 @@ class RedisAnswers:
                 await run(self._client, commands)
         except (UnavailableError, TimeoutError) as error:
             if not self._failing:
-                logger.warning("gateways are not told of results until Redis is back: %s", error or "it is too slow")
+                logger.warning("gateways are not told of results until Redis is back: %s", str(error) or "too slow")
             self._failing = True
         else:
             self._failing = False

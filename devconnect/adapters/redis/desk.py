@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from redis.asyncio import Redis
@@ -21,11 +21,12 @@ logger = logging.getLogger(__name__)
 #: The database behind Redis: the stored decision on a command, if there is one.
 Fallback = Callable[[str], Awaitable[Decision | None]]
 
-#: Seconds between looks at a result's key: while the channel is heard, and while it isn't.
+#: Seconds between looks at the results' keys: while the channel is heard, and while it isn't.
 QUIET_LOOK = 0.25
 LOOK = 0.05
-#: Seconds between looks into the database, and for how long Redis is left alone once it has failed.
+#: Seconds between looks into the database, and how many at once; and for how long Redis is left alone when it fails.
 DATABASE_LOOK = 0.1
+DATABASE_AT_ONCE = 32
 AVOID = 1.0
 #: Seconds that a wait may go on beyond its deadline, for one last look.
 LAST_LOOK = 0.25
@@ -46,6 +47,10 @@ class _Expectation:
         self.since = now
         self.expected = 0
         self.waiters = 0
+
+    def is_overdue(self, since: float) -> bool:
+        """Whether somebody waits, and has since before that."""
+        return self.waiters > 0 and self.since < since and not self.result.done()
 
 
 class RedisAnswerDesk:
@@ -68,7 +73,7 @@ class RedisAnswerDesk:
         self._avoid_until = 0.0
         self._forget_at = 0.0
         self._subscribed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def address(self) -> str:
@@ -87,19 +92,18 @@ class RedisAnswerDesk:
 
     async def start(self, *, within: float = 1.0) -> None:
         """Begin to listen; returns when that is so, or after `within` seconds all the same."""
-        self._task = asyncio.create_task(self._listen(), name="answer-desk")
+        self._tasks = [asyncio.create_task(work()) for work in (self._listen, self._watch)]
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._subscribed.wait()
 
     async def stop(self) -> None:
-        """Stop listening. Who still waits goes on by looking."""
-        if self._task is not None:
-            # More than once: a cancellation may get lost in redis-py (see calls).
-            while not self._task.done():
-                self._task.cancel()
-                await asyncio.wait({self._task}, timeout=0.1)
-            self._task = None
+        """Stop listening. Who still waits does so until the deadline, and looks then."""
+        # More than once: a cancellation may get lost in redis-py (see calls).
+        while running := {task for task in self._tasks if not task.done()}:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=0.1)
         self._subscribed.clear()
 
     def expect(self, command_id: str) -> None:
@@ -131,46 +135,57 @@ class RedisAnswerDesk:
         """
         if _now() >= self._avoid_until:
             try:
-                found = await self._find_key(command_id)
+                (text,) = await run(self._client, [("GET", keys.answer(command_id))])
             except UnavailableError:
                 self._avoid_until = _now() + AVOID
             else:
-                if found is not None:
-                    return found
+                if text is not None:
+                    return decode(text)
         return await self._fallback(command_id)
 
     async def _until(self, deadline: float, command_id: str, result: asyncio.Future[Decision]) -> Decision | None:
-        """Wait for the result, and look for it now and then, for it may be told where nobody hears it."""
-        while (left := deadline - _now()) > 0:
-            await asyncio.wait({result}, timeout=min(left, self._pause()))
-            found = result.result() if result.done() else None
-            if found is None and _now() < deadline:
-                found = await self._look(command_id)
-            if found is not None:
-                return found
+        """Wait for the result; what wasn't told by the deadline is looked for once more."""
+        await asyncio.wait({result}, timeout=deadline - _now())
+        if result.done():
+            return result.result()
         with suppress(UnavailableError):
             return await self.find(command_id)
         return None
 
-    def _pause(self) -> float:
-        if _now() < self._avoid_until:
-            return DATABASE_LOOK
-        return QUIET_LOOK if self.healthy else LOOK
-
-    async def _look(self, command_id: str) -> Decision | None:
-        """Under the key; in the database while Redis fails."""
-        with suppress(UnavailableError):
-            if _now() < self._avoid_until:
-                return await self._fallback(command_id)
+    async def _watch(self) -> None:
+        """Look now and then for all that is waited for: it may have been told where nobody heard it."""
+        while True:
+            pause = DATABASE_LOOK if _now() < self._avoid_until else QUIET_LOOK if self.healthy else LOOK
+            await asyncio.sleep(pause)
             try:
-                return await self._find_key(command_id)
+                self._forget()
+                oldest = _now() - pause
+                await self._look([name for name, each in self._expected.items() if each.is_overdue(oldest)])
+            except Exception:
+                logger.exception("results could not be looked up")
+
+    async def _look(self, commands: Sequence[str]) -> None:
+        """Under their keys; in the database while Redis fails."""
+        if _now() >= self._avoid_until:
+            try:
+                return await self._look_up(commands)
             except UnavailableError:
                 self._avoid_until = _now() + AVOID
+        for start in range(0, len(commands), DATABASE_AT_ONCE):
+            asked = commands[start : start + DATABASE_AT_ONCE]
+            for found in await asyncio.gather(*map(self._fallback, asked), return_exceptions=True):
+                if isinstance(found, UnavailableError):
+                    return None
+                if isinstance(found, BaseException):
+                    raise found
+                if found is not None:
+                    self._settle(found)
         return None
 
-    async def _find_key(self, command_id: str) -> Decision | None:
-        (text,) = await run(self._client, [("GET", keys.answer(command_id))])
-        return None if text is None else decode(text)
+    async def _look_up(self, commands: Sequence[str]) -> None:
+        for text in await run_all(self._client, [("GET", keys.answer(command)) for command in commands]):
+            if text is not None:
+                self._settle(decode(text))
 
     async def _listen(self) -> None:
         """Keep the connection for ever."""
@@ -182,14 +197,13 @@ class RedisAnswerDesk:
                 await self._hear(pubsub)
             except (RedisError, OSError, UnavailableError) as error:
                 if self.healthy:
-                    logger.warning("results are looked up until Redis is heard again: %s", error or "it is too slow")
+                    logger.warning("results are looked up until Redis is heard again: %s", str(error) or "too slow")
             except Exception:
                 logger.exception("a result could not be read")
             finally:
                 self._subscribed.clear()
                 with suppress(RedisError, OSError):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py
-            self._forget()
             await asyncio.sleep(RECONNECT)
 
     async def _hear(self, pubsub: PubSub) -> None:
@@ -199,25 +213,18 @@ class RedisAnswerDesk:
             # A broken connection is made anew in there, which has no end of its own.
             async with asyncio.timeout(BEAT + CONNECT):
                 message = await pubsub.get_message(timeout=BEAT)
-            self._forget()
             if message is None and tested:
                 raise UnavailableError("the channel is deaf")
             tested = message is None
             if message is None:
                 await run(self._client, [("PUBLISH", keys.replies(self._address), "")])
             elif message["type"] == "subscribe":
-                await self._catch_up()
+                # What was told before the channel was heard (again).
+                await self._look_up(list(self._expected))
+                self._avoid_until = 0.0
                 self._subscribed.set()
             elif message["data"]:
                 self._settle(decode(message["data"]))
-
-    async def _catch_up(self) -> None:
-        """Look up what may have been told before the channel was heard (again)."""
-        self._avoid_until = 0.0
-        found = await run_all(self._client, [("GET", keys.answer(command)) for command in self._expected])
-        for text in found:
-            if text is not None:
-                self._settle(decode(text))
 
     def _settle(self, decision: Decision) -> None:
         expectation = self._expected.get(decision.id)
