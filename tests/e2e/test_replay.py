@@ -1,7 +1,9 @@
 """A recorded trace through the whole system: exact tables, whatever is killed while it plays."""
 
+import http.client
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -56,20 +58,45 @@ def test_a_gateway_that_is_not_there_is_told_with_what_to_do(system: System, hos
     assert "is it running (`make run`)" in ended.stderr
 
 
+def messages_sent(system: System) -> int:
+    """The messages that this start of the gateway has handed to Kafka; -1 while it is away."""
+    connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=5)
+    try:
+        connection.request("GET", "/metrics")
+        found = re.search(rb'commands_sent_total\{type="message.send"\} (\d+)', connection.getresponse().read())
+        return int(found[1]) if found else 0
+    except OSError:
+        return -1
+    finally:
+        connection.close()
+
+
 def test_the_tables_are_exact_after_every_role_was_killed_while_it_played(system: System, hospital: Path) -> None:
-    command = [sys.executable, "-m", "devconnect", "replay", str(hospital), "--limit", "600", "--json"]
+    # At this rate it plays for half a minute at least, so that it is under way when the last one is killed.
+    options = ("--limit", "1000", "--rate", "40", "--json")
     with subprocess.Popen(
-        command, env=system.env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "devconnect", "replay", str(hospital), *options],
+        env=system.env,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as playing:
         answer: list[tuple[str, str]] = []
         reader = threading.Thread(target=lambda: answer.append(playing.communicate()))
+        before = messages_sent(system)
         reader.start()
-        for role in ("commands", "gateway", "projections", "notifications", "analytics"):
-            old = system.kill(role)
-            system.restarted(role, old)
+        killed = {}
+        for role in ("commands", "projections", "notifications", "analytics", "gateway"):
+            due = before + 20 * (1 + len(killed))
+            wait_until(lambda due=due: messages_sent(system) > due, 60, f"messages before {role} is killed")
+            assert reader.is_alive(), f"it had ended before {role} was killed"
+            killed[role] = system.kill(role)
+        for role, pid in killed.items():
+            system.restarted(role, pid)
         wait_until(lambda: not reader.is_alive(), 90, "the replay's end")
     [(out, err)] = answer
     summary = json.loads(out or "null")
     assert summary is not None, err
     assert summary["equal"], summary
-    assert summary["retried"] > 0, "the gateway was killed while it played"
+    assert summary["retried"] > 0, "the gateway was away for a while"
