@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 
 from devconnect.domain.analytics import Row
@@ -13,7 +14,7 @@ from faust_batch.table import BatchTable
 logger = logging.getLogger(__name__)
 
 #: Seconds that changes gather before they are published, and between looks for a view that was lost.
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 AUDIT_SECONDS = 2.0
 #: Rows a call.
 CHUNK = 1_000
@@ -36,6 +37,8 @@ class ViewPublisher:
         self._upto: dict[Part, int] = {}
         #: Offsets of the rows that a restore has read: what the view lacks of them is published.
         self._restored: dict[Part, Mapping[str, int]] = {}
+        #: What each view is known to be complete up to; looked up anew at each audit.
+        self._published: dict[Part, int] = {}
         self._changed = asyncio.Event()
 
     def watch(self, tables: Mapping[str, BatchTable[Row]]) -> None:
@@ -61,6 +64,7 @@ class ViewPublisher:
 
     async def run(self) -> None:
         """Publish for ever; a store that is down is tried again."""
+        audited = 0.0
         while True:
             try:
                 async with asyncio.timeout(AUDIT_SECONDS):
@@ -70,27 +74,37 @@ class ViewPublisher:
                 pass
             self._changed.clear()
             try:
-                await self._publish_all()
+                if time.monotonic() - audited >= AUDIT_SECONDS:
+                    await self._audit()
+                    audited = time.monotonic()
+                for part in list(self._dirty):
+                    await self._publish(part)
             except UnavailableError as exc:
                 logger.warning("views wait for their store: %s", exc)
                 await asyncio.sleep(1.0)
                 self._changed.set()
 
-    async def _publish_all(self) -> None:
-        for part in set(self._upto) | set(self._dirty):
-            try:
-                await self._publish(part)
-            except RevokedError:
-                for store in (self._dirty, self._upto, self._restored):
-                    store.pop(part, None)
+    async def _audit(self) -> None:
+        """Look how far each view is; one that is behind what was put into it was lost, and is due whole."""
+        for part in list(self._upto):
+            found = await self._views.published(*part)
+            if found < self._published.get(part, found + 1):
+                self._published[part] = found
+                if found < self._upto[part]:
+                    self._dirty.setdefault(part, set())
 
     async def _publish(self, part: Part) -> None:
         table, partition = part
-        rows = await self._tables[table].rows(partition)
-        upto = self._upto[part]
-        published = await self._views.published(table, partition)
-        keys = self._dirty.pop(part, set())
-        restored = self._restored.pop(part, {})
+        try:
+            rows = await self._tables[table].rows(partition)
+        except RevokedError:
+            for store in (self._dirty, self._upto, self._restored, self._published):
+                store.pop(part, None)
+            return
+        if part not in self._published:
+            self._published[part] = await self._views.published(table, partition)
+        published, upto = self._published[part], self._upto[part]
+        keys, restored = self._dirty.pop(part), self._restored.pop(part, {})
         if published == 0:
             keys = set(rows)
         else:
@@ -102,6 +116,7 @@ class ViewPublisher:
         except BaseException:
             self._dirty.setdefault(part, set()).update(keys)
             raise
+        self._published[part] = upto
 
     async def _put(self, part: Part, rows: Mapping[str, Row], keys: set[str], upto: int) -> None:
         table, partition = part
