@@ -75,7 +75,7 @@ class Child:
             _signal_group(process.pid, signal.SIGTERM)
             self._thread.join(grace)
             if self._thread.is_alive():
-                self._lines.say(f"{self.name} did not end within {grace:g} s: killed")
+                self._lines.say(f"{self.name} did not end within {grace:.1f} s: killed")
                 _signal_group(process.pid, signal.SIGKILL)
         if self._thread.ident is not None:
             self._thread.join(2.0)

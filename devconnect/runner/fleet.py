@@ -1,6 +1,7 @@
 """All processes of one run: started together, watched until ready, stopped in order, and written down."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock, Thread
@@ -13,8 +14,9 @@ from devconnect.runner.lines import Lines
 from devconnect.runner.plan import GATEWAY, Planned
 from devconnect.stack.process import Record
 
-#: Seconds that the gateway has to finish what it is answering, and that the workers have to finish their batches.
-GATEWAY_GRACE, WORKER_GRACE = 3.5, 3.0
+#: Seconds from the wish to stop until the gateway has finished what it is answering, and until the workers have
+#: finished their batches; what isn't used by the one is the other's. The servers need the rest of the ten seconds.
+GATEWAY_DEADLINE, WORKER_DEADLINE = 3.5, 8.0
 
 
 class Fleet:
@@ -50,8 +52,10 @@ class Fleet:
 
     def stop(self) -> None:
         """The gateway first, so that it drains while the workers still answer; then all workers at once."""
-        self._stop([child for child in self._children if child.name == GATEWAY], GATEWAY_GRACE)
-        self._stop([child for child in self._children if child.name != GATEWAY], WORKER_GRACE)
+        began = time.monotonic()
+        self._stop([child for child in self._children if child.name == GATEWAY], GATEWAY_DEADLINE)
+        left = WORKER_DEADLINE - (time.monotonic() - began)
+        self._stop([child for child in self._children if child.name != GATEWAY], left)
         state.remove(self._data_dir)
 
     def _stop(self, children: list[Child], grace: float) -> None:

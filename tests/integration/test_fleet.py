@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devconnect.runner import state
+from devconnect.runner import fleet, state
 from devconnect.runner.fleet import Fleet
 from devconnect.runner.lines import Lines
 from devconnect.runner.plan import Planned
@@ -93,7 +93,8 @@ class System:
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    monkeypatch.setattr(fleet, "WORKER_DEADLINE", 2.0)
     found = System(tmp_path)
     found.fleet.start()
     wait_until(lambda: found.became_ready)
@@ -127,11 +128,11 @@ def test_one_that_is_killed_is_started_again_and_its_children_are_gone(system: S
 def test_the_gateway_stops_first_the_stubborn_are_killed_and_nobody_is_left(system: System) -> None:
     began = time.monotonic()
     system.fleet.stop()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 4
     told = system.notes("told")
     assert told[0] == "gateway"
     assert set(told) == {"gateway", "worker", "stubborn"}
-    assert "stubborn did not end within 3 s: killed" in system.output.getvalue()
+    assert "stubborn did not end within " in system.output.getvalue()
     assert len(system.pids()) == 6
     wait_until(lambda: not any(alive(pid) for pid in system.pids()))
     assert state.read(system.folder) is None
