@@ -1,0 +1,93 @@
+"""From each event to what changes in the read models."""
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from devconnect.domain import projections as p
+from devconnect.events import facts as f
+from tests.property.strategies import event_logs
+from tests.unit.test_notifications import KINDS, SAMPLES
+
+AT, SEQ = 1_700_000_000_000, 2048
+PROFILE = msgspec.json.encode(SAMPLES["user.signed_up"].profile).decode()
+OPENED = p.PutSession("s1", "ann", AT + 86_400_000, SEQ)
+CLOSED = p.EndSession("s1", "ann", SEQ)
+
+
+def relation(state: Any) -> tuple[p.Update, ...]:
+    """Both see the same, each from their own side."""
+    return (
+        p.PutRelation("ann", "bob", state, "ann", AT, SEQ),
+        p.PutRelation("bob", "ann", state, "ann", AT, SEQ),
+    )
+
+
+#: What each event type leads to; see the golden records for the events.
+UPDATES: dict[str, tuple[p.Update, ...]] = {
+    "user.signed_up": (
+        p.PutUser(
+            "ann",
+            SEQ,
+            {"email": "ann@x.org", "tier": "free", "role": "member", "created_at": str(AT), "profile": PROFILE},
+        ),
+        p.ListUser("ann", AT),
+    ),
+    "user.logged_in": (OPENED,),
+    "user.logged_out": (CLOSED, p.SetPresence("ann", "s1", 0, AT, SEQ)),
+    "user.profile_changed": (p.PutUser("ann", SEQ, {"profile": PROFILE}),),
+    "user.tier_changed": (p.PutUser("ann", SEQ, {"tier": "gold"}),),
+    "user.role_changed": (p.PutUser("ann", SEQ, {"role": "analyst"}),),
+    "user.came_online": (p.SetPresence("ann", "s1", AT + 60_000, AT, SEQ),),
+    "user.went_offline": (p.SetPresence("ann", "s1", 0, AT, SEQ),),
+    "user.notifications_read": (p.MarkNotificationsRead("ann", ("1700000000000-c7.0",), AT),),
+    "connection.requested": relation("requested"),
+    "connection.ignored": relation("ignored"),
+    "connection.accepted": relation("accepted"),
+    "connection.rejected": relation("rejected"),
+    "connection.removed": relation("removed"),
+    "message.sent": (p.AppendMessage("ann.bob", SEQ, 1792, "c7", "ann", "bob", "Hello", AT),),
+    "message.delivered": (p.MovePosition("ann.bob", "bob", SEQ, 0),),
+    "message.read": (p.MovePosition("ann.bob", "bob", SEQ, SEQ),),
+    "notification.raised": (
+        p.AddNotification(
+            "bob",
+            "1700000000000-c7.0",
+            "message_received",
+            {"user": "ann", "conversation": "ann.bob", "message": "c7"},
+            AT,
+        ),
+    ),
+}
+#: Done at once by the command agent; the rest waits for the projections.
+SESSIONS: dict[str, tuple[p.Update, ...]] = {"user.logged_in": (OPENED,), "user.logged_out": (CLOSED,)}
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_each_event_leads_to_its_updates(name: str) -> None:
+    assert p.project(SAMPLES[name]) == UPDATES[name]
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_only_log_ins_and_log_outs_touch_sessions(name: str) -> None:
+    assert p.sessions(SAMPLES[name]) == SESSIONS.get(name, ())
+
+
+@given(event_logs())
+def test_what_is_done_at_once_is_done_again_by_the_projections(log: tuple[f.AnyEvent, ...]) -> None:
+    """So that nothing is lost when Redis is down while a command is decided."""
+    for event in log:
+        assert set(map(repr, p.sessions(event))) <= set(map(repr, p.project(event)))
+
+
+def test_every_kind_of_update_has_an_event_that_leads_to_it() -> None:
+    assert {type(update) for updates in UPDATES.values() for update in updates} == set(get_args(p.Update))
+
+
+@given(event_logs())
+def test_an_update_that_may_be_overtaken_carries_the_seq_of_its_event(log: tuple[f.AnyEvent, ...]) -> None:
+    for event in log:
+        for update in p.project(event):
+            assert getattr(update, "seq", event.seq) == event.seq
