@@ -1,14 +1,22 @@
 """The ports in memory, for tests of what stands on them. They keep the promises of the ports' docstrings."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from devconnect.domain.deciding import Answer
 from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot, ref_of
 from devconnect.domain.projections import AddNotification, MarkNotificationsRead, Update
 from devconnect.ports.answers import Answers
-from devconnect.ports.projections import Projections
+from devconnect.ports.clock import Clock
+from devconnect.ports.metrics import Metric, Metrics
+from devconnect.ports.projections import Projections, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
 from devconnect.ports.truth import Truth
+from faust_batch.batch import Batch
+from faust_batch.changelog import Chunk
+from faust_batch.table import Log
 
 
 class CrashError(BaseException):
@@ -126,3 +134,133 @@ class MemoryProjections(Projections):
 
     async def declare_complete(self) -> None:
         self.whole = True
+
+
+class MemoryViews(TableViews):
+    """The views' rows by table, partition and row key, each the newest by its seq, and how far each view is good."""
+
+    def __init__(self) -> None:
+        self.hook: Hook = no_hook
+        self.rows: dict[tuple[str, int], dict[str, tuple[tuple[int, ...], int]]] = {}
+        self.upto: dict[tuple[str, int], int] = {}
+        #: The keys of each call.
+        self.calls: list[set[str]] = []
+
+    async def published(self, table: str, partition: int) -> int:
+        self.hook("published")
+        return self.upto.get((table, partition), 0)
+
+    async def publish(
+        self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
+    ) -> None:
+        self.hook("publish")
+        view = self.rows.setdefault((table, partition), {})
+        for key, values, seq in rows:
+            if key not in view or view[key][1] < seq:
+                view[key] = (values, seq)
+        self.calls.append({key for key, _, _ in rows})
+        self.upto[table, partition] = max(upto, self.upto.get((table, partition), 0))
+
+    def wipe(self) -> None:
+        """What Redis does when it loses its memory."""
+        self.rows.clear()
+        self.upto.clear()
+
+
+class MemoryMetrics(Metrics):
+    """Counters and gauges by name and labels, and every observation."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self.gauges: dict[tuple[str, ...], float] = {}
+        self.observed: dict[tuple[str, ...], list[float]] = {}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        self.counts[self._named(metric, "counter", labels)] += by  # type: ignore[assignment]
+
+    def set(self, metric: Metric, *labels: str, to: float) -> None:
+        self.gauges[self._named(metric, "gauge", labels)] = to
+
+    def observe(self, metric: Metric, *labels: str, value: float) -> None:
+        self.observed.setdefault(self._named(metric, "histogram", labels), []).append(value)
+
+    def _named(self, metric: Metric, kind: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+        assert metric.kind == kind
+        assert len(metric.labels) == len(labels)
+        return (metric.name, *labels)
+
+
+class ManualClock(Clock):
+    """Stands still until it is moved."""
+
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class MemoryRecord(NamedTuple):
+    """A record as a consumer gives it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 0
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class MemoryBatch(Batch):
+    """A batch that remembers what became of it. A value of None in `values` is a record without one."""
+
+    def __init__(
+        self, topic: str, partition: int, first: int, values: Sequence[bytes | None], timestamp: int = 0
+    ) -> None:
+        records = [MemoryRecord(first + n, b"key", value, timestamp) for n, value in enumerate(values)]
+        super().__init__(
+            topic, partition, records, acknowledge=self._note_acknowledged, is_current=lambda: self.current
+        )
+        self.acknowledged = 0
+        self.current = True
+
+    def _note_acknowledged(self) -> None:
+        self.acknowledged += 1
+
+
+class MemoryLog(Log):
+    """A changelog that keeps every record. `chunk` is how many a read hands over at once."""
+
+    def __init__(self, chunk: int = 2) -> None:
+        self.partitions: dict[int, list[MemoryRecord]] = {}
+        self.chunk = chunk
+        #: Errors for the next appends and reads, the first first; a read fails behind its first chunk.
+        self.append_errors: list[Exception] = []
+        self.read_errors: list[Exception] = []
+        #: The positions that each read began at.
+        self.reads: list[dict[int, int]] = []
+        #: While these are clear, appends are not acknowledged, and reads wait behind each chunk.
+        self.acknowledging = asyncio.Event()
+        self.acknowledging.set()
+        self.reading = asyncio.Event()
+        self.reading.set()
+
+    async def append(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> int:
+        await self.acknowledging.wait()
+        if self.append_errors:
+            raise self.append_errors.pop(0)
+        log = self.partitions.setdefault(partition, [])
+        log.extend(MemoryRecord(len(log) + n, key, value) for n, (key, value) in enumerate(items))
+        return len(log) - 1
+
+    async def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:
+        self.reads.append(dict(positions))
+        for partition, position in positions.items():
+            log = self.partitions.get(partition, [])
+            for start in range(position, len(log), self.chunk):
+                records = log[start : start + self.chunk]
+                yield Chunk(partition, records, start + len(records))
+                await self.reading.wait()
+                if self.read_errors:
+                    raise self.read_errors.pop(0)
+        if self.read_errors:
+            raise self.read_errors.pop(0)

@@ -1,0 +1,298 @@
+"""What every agent does around its step: nothing that comes in is passed by, and one bad record stops nothing."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from msgspec import Struct
+
+from agents import processing
+from agents.processing import Item, Processor, together
+from devconnect.events.codec import Codec
+from devconnect.ports.publisher import DeadLetter
+from devconnect.ports.truth import UnavailableError
+from faust_batch.batch import RevokedError
+from tests.fakes import ManualClock, MemoryBatch, MemoryMetrics, MemoryPublisher
+
+
+class Thing(Struct, frozen=True, tag_field="type", tag="thing"):
+    """What the step below works on."""
+
+    name: str
+    v: int = 1
+
+
+def written(*names: str | bytes) -> list[bytes]:
+    """A thing of each name; bytes stay as they are."""
+    return [name if isinstance(name, bytes) else b'{"type":"thing","name":"%s"}' % name.encode() for name in names]
+
+
+class Keep:
+    """Keeps the names it is given; `fail` may raise before that."""
+
+    name = "keep"
+    codec: Codec[Thing] = Codec(Thing)
+
+    def __init__(self, fail: Callable[[list[str]], None] = lambda names: None) -> None:
+        self.kept: list[tuple[int, int, str]] = []
+        self.calls: list[list[str]] = []
+        self._fail = fail
+
+    async def apply(self, items: Sequence[Item[Thing]]) -> None:
+        names = [item.value.name for item in items]
+        self.calls.append(names)
+        self._fail(names)
+        self.kept += [(item.place.partition, item.place.offset, item.value.name) for item in items]
+
+
+class Fixture:
+    """A processor around a step, and all that it hands on to."""
+
+    def __init__(self, step: Keep) -> None:
+        self.step = step
+        self.publisher, self.metrics, self.clock = MemoryPublisher(), MemoryMetrics(), ManualClock()
+        self.process = Processor(step, self.publisher, self.metrics, self.clock)
+
+    @property
+    def buried(self) -> list[tuple[int, int]]:
+        return [(letter.partition, letter.offset) for letter in self.publisher.letters]
+
+
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processing, "FIRST_WAIT", 0.0001)
+    monkeypatch.setattr(processing, "LONGEST_WAIT", 0.001)
+
+
+def poison(*bad: str) -> Callable[[list[str]], None]:
+    def fail(names: list[str]) -> None:
+        if set(bad) & set(names):
+            raise ValueError(f"can't bear {names[0]}")
+
+    return fail
+
+
+async def test_all_batches_of_a_call_are_applied_at_once_and_in_order() -> None:
+    given = Fixture(Keep())
+    await given.process([MemoryBatch("t", 0, 5, written("a", "b")), MemoryBatch("t", 1, 9, written("c"))])
+    assert given.step.calls == [["a", "b", "c"]]
+    assert given.step.kept == [(0, 5, "a"), (0, 6, "b"), (1, 9, "c")]
+    assert given.publisher.letters == []
+
+
+async def test_what_can_not_be_decoded_is_buried_with_its_cause_and_its_place_and_the_others_are_applied() -> None:
+    given = Fixture(Keep())
+    records = [*written("a", b"hello"), None, *written(b"\xff", "b")]
+    await given.process([MemoryBatch("t", 3, 5, records)])
+    assert given.step.kept == [(3, 5, "a"), (3, 9, "b")]
+    assert given.publisher.letters[0] == DeadLetter(
+        agent="keep",
+        cause="not JSON: JSON is malformed: invalid character (byte 0)",
+        topic="t",
+        partition=3,
+        offset=6,
+        key=b"key",
+        value=b"hello",
+    )
+    assert given.publisher.letters[1].cause == "the record has no value"
+    assert given.publisher.letters[1].value is None
+    assert given.buried == [(3, 6), (3, 7), (3, 8)]
+
+
+async def test_a_batch_of_which_nothing_can_be_decoded_leaves_the_step_alone() -> None:
+    given = Fixture(Keep())
+    await given.process([MemoryBatch("t", 0, 0, [b"hello"])])
+    assert given.step.calls == []
+    assert given.buried == [(0, 0)]
+
+
+@pytest.mark.parametrize("bad", [("a",), ("e",), ("c", "d"), tuple("abcde"), ("x",)])
+async def test_a_record_that_can_not_be_applied_is_buried_and_all_others_are_applied_in_order(
+    bad: tuple[str, ...],
+) -> None:
+    given = Fixture(Keep(poison(*bad)))
+    await given.process([MemoryBatch("t", 0, 0, written(*"abc")), MemoryBatch("t", 1, 0, written(*"dex"))])
+    everything = [(0, 0, "a"), (0, 1, "b"), (0, 2, "c"), (1, 0, "d"), (1, 1, "e"), (1, 2, "x")]
+    assert given.step.kept == [entry for entry in everything if entry[2] not in bad]
+    assert given.buried == [(partition, offset) for partition, offset, name in everything if name in bad]
+    assert {letter.cause for letter in given.publisher.letters} == {f"ValueError: can't bear {name}" for name in bad}
+
+
+async def test_a_bad_record_among_many_costs_few_calls() -> None:
+    names = [f"n{number}" for number in range(1024)]
+    given = Fixture(Keep(poison("n700")))
+    await given.process([MemoryBatch("t", 0, 0, written(*names))])
+    assert given.buried == [(0, 700)]
+    assert len(given.step.kept) == 1023
+    assert len(given.step.calls) == 21
+
+
+class Outage:
+    """A store that is down for the first calls, and keeps a record of them."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self, names: list[str]) -> None:
+        if self.left > 0:
+            self.left -= 1
+            raise UnavailableError("the store is down")
+
+
+async def test_a_store_that_is_down_is_waited_for_and_buries_nothing() -> None:
+    given = Fixture(Keep(Outage(7)))
+    await given.process([MemoryBatch("t", 0, 0, written("a", "b"))])
+    assert given.step.calls == [["a", "b"]] * 8
+    assert given.step.kept == [(0, 0, "a"), (0, 1, "b")]
+    assert given.publisher.letters == []
+    assert given.metrics.counts["batch_retries", "keep"] == 7
+
+
+async def test_a_store_that_goes_down_while_a_bad_record_is_looked_for_is_waited_for_too() -> None:
+    outage, bad = Outage(0), poison("c")
+
+    def fail(names: list[str]) -> None:
+        outage(names)
+        try:
+            bad(names)
+        except ValueError:
+            outage.left = 2
+            raise
+
+    given = Fixture(Keep(fail))
+    await given.process([MemoryBatch("t", 0, 0, written(*"abcd"))])
+    assert [name for _, _, name in given.step.kept] == ["a", "b", "d"]
+    assert given.buried == [(0, 2)]
+
+
+async def test_the_wait_for_a_store_doubles_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await real_sleep(0)
+
+    monkeypatch.setattr(processing, "FIRST_WAIT", 1.0)
+    monkeypatch.setattr(processing, "LONGEST_WAIT", 4.0)
+    monkeypatch.setattr(processing.asyncio, "sleep", sleep)
+    monkeypatch.setattr(processing.random, "uniform", lambda low, high: high)
+    given = Fixture(Keep(Outage(5)))
+    await given.process([MemoryBatch("t", 0, 0, written("a"))])
+    assert waits == [1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+async def test_a_revoked_partition_is_left_to_its_next_owner() -> None:
+    """Neither tried again nor taken apart: what is a bad record here may be a good one there."""
+
+    def fail(names: list[str]) -> None:
+        raise RevokedError("t-0")
+
+    given = Fixture(Keep(fail))
+    with pytest.raises(RevokedError):
+        await given.process([MemoryBatch("t", 0, 0, written("a", "b"))])
+    assert given.step.calls == [["a", "b"]]
+    assert given.publisher.letters == []
+    assert given.metrics.counts == {}
+
+
+async def test_a_batch_that_is_cancelled_buries_nothing() -> None:
+    def fail(names: list[str]) -> None:
+        raise asyncio.CancelledError
+
+    given = Fixture(Keep(fail))
+    with pytest.raises(asyncio.CancelledError):
+        await given.process([MemoryBatch("t", 0, 0, written("a", "b"))])
+    assert given.publisher.letters == []
+
+
+async def test_a_letter_is_acknowledged_before_the_batch_is_done() -> None:
+    given = Fixture(Keep())
+
+    def gone(_: str) -> None:
+        raise ConnectionError("the broker is gone")
+
+    given.publisher.hook = gone
+    with pytest.raises(ConnectionError):
+        await given.process([MemoryBatch("t", 0, 0, written(b"hello", "a"))])
+
+
+async def test_what_was_done_is_measured() -> None:
+    step = Keep(poison("bad"))
+    given = Fixture(step)
+    began = given.clock.now
+    real_apply = step.apply
+
+    async def apply(items: Sequence[Item[Thing]]) -> None:
+        given.clock.now += 500
+        await real_apply(items)
+
+    step.apply = apply  # type: ignore[method-assign]
+    batches = [
+        MemoryBatch("t", 0, 0, written("a", b"hello"), timestamp=began - 2000),
+        MemoryBatch("t", 1, 0, written("bad"), timestamp=began - 1000),
+    ]
+    await given.process(batches)
+    assert given.metrics.counts == {("records_processed", "keep"): 3, ("dead_letters", "keep", "t"): 2}
+    assert given.metrics.observed == {
+        ("batch_records", "keep"): [3],
+        ("batch_seconds", "keep"): [1.5],
+        ("event_age_seconds", "keep"): [3.5],
+    }
+
+
+async def test_a_clock_behind_the_broker_s_measures_no_negative_age() -> None:
+    given = Fixture(Keep())
+    await given.process([MemoryBatch("t", 0, 0, written("a"), timestamp=given.clock.now + 5000)])
+    assert given.metrics.observed["event_age_seconds", "keep"] == [0]
+
+
+# -- together
+
+
+async def test_together_gives_all_results_in_order() -> None:
+    async def after(turns: int) -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return turns
+
+    assert await together(after(3), after(1), after(2)) == [3, 1, 2]
+    assert await together() == []
+
+
+class Slow:
+    """A work that ends only when it is cancelled, and takes its time for that."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.ended = True
+
+
+async def test_when_one_fails_the_others_have_ended_before_it_is_told() -> None:
+    """A retry would meet what the first try left running."""
+    slow = Slow()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise UnavailableError("down")
+
+    with pytest.raises(UnavailableError):
+        await together(slow.run(), fail())
+    assert slow.ended
+
+
+async def test_when_the_whole_is_cancelled_all_of_it_ends() -> None:
+    slow = Slow()
+    task = asyncio.create_task(together(slow.run(), slow.run()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert slow.ended
