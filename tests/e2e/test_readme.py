@@ -1,34 +1,38 @@
-"""The README's first requests work as they stand there."""
+"""The README's first requests, line by line as they stand there, and its links."""
 
 import json
 import re
 import subprocess
 
+import pytest
+
 from devconnect.runner.plan import ROOT
 from tests.e2e.system import System
 
-
-def script() -> str:
-    """The block of the README's section on first requests."""
-    section = (ROOT / "README.md").read_text("utf-8").partition("\n## First requests\n")[2].partition("\n## ")[0]
-    [block] = re.findall(r"^```bash\n(.*?)^```$", section, re.M | re.S)
-    return str(block)
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_first_requests_end_with_a_message_that_was_read(system: System) -> None:
-    default = "http://127.0.0.1:8000"
-    assert default in script()
+def test_the_first_requests_lead_from_sign_up_to_a_read_message(system: System) -> None:
+    [script] = [block for block in BLOCKS if "/v1/sessions" in block]
     done = subprocess.run(
         ["bash"],
-        input=script().replace(default, system.url),
-        env={name: value for name, value in system.env.items() if name != "URL"},
+        input=script,
+        env={**system.env, "URL": system.url},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, ""), done
-    *_, history, marked = map(json.loads, done.stdout.splitlines())
-    [message] = history["items"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    requested, accepted, conversation, read = (json.loads(line) for line in done.stdout.splitlines())
+    assert (requested["state"], accepted["state"]) == ("requested", "accepted")
+    [message] = conversation["items"]
     assert message["text"] == "Hello, Bob!"
-    assert marked == {"peer": message["sender"], "delivered": message["seq"], "read": message["seq"]}
+    assert read == {"peer": message["sender"], "delivered": message["seq"], "read": message["seq"]}
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))])
+def test_every_link_between_pages_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text("utf-8")):
+        assert ((ROOT / page).parent / link).exists(), link
