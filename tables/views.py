@@ -74,11 +74,14 @@ class ViewPublisher:
                 pass
             self._changed.clear()
             try:
-                if time.monotonic() - audited >= AUDIT_SECONDS:
+                due = time.monotonic() - audited >= AUDIT_SECONDS
+                if due:
                     await self._audit()
-                    audited = time.monotonic()
                 for part in list(self._dirty):
                     await self._publish(part)
+                if due:
+                    await self._open()
+                    audited = time.monotonic()
             except UnavailableError as exc:
                 logger.warning("views wait for their store: %s", exc)
                 await asyncio.sleep(1.0)
@@ -92,6 +95,12 @@ class ViewPublisher:
                 self._published[part] = found
                 if found < self._upto[part]:
                     self._dirty.setdefault(part, set())
+
+    async def _open(self) -> None:
+        """What isn't in the views by now hasn't happened: of tables that are restored."""
+        for table in self._tables.values():
+            if table.is_ready():
+                await self._views.open(table.name)
 
     async def _publish(self, part: Part) -> None:
         table, partition = part

@@ -95,8 +95,8 @@ NOTIFICATION_EVENTS = Topic(
     name="notification-events",
     key="recipient's user id",
     written_by="notifications",
-    read_by="notifications (delivery)",
-    config=_kept(30),
+    read_by="notifications (delivery), projections (when lists are built anew)",
+    config=FOR_EVER,
     codec=notification_events,
 )
 ANALYTICS_EVENTS = Topic(

@@ -29,3 +29,6 @@ class TableViews(Protocol):
         self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
     ) -> None:
         """Put rows (row key, values, seq) into the view, forward only; then the view is good up to `upto`."""
+
+    async def open(self, table: str) -> None:
+        """The table is kept, and what isn't in its view hasn't happened: an empty view is an empty table."""

@@ -20,7 +20,8 @@ class PrometheusMetrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._collectors = {metric.name: _collector(metric, self.registry) for metric in ALL}
+        # A gauge that nobody sets would tell a zero that nobody has measured: it is there from its first value on.
+        self._collectors = {metric.name: _collector(metric, self.registry) for metric in ALL if metric.kind != "gauge"}
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Add to a counter."""
@@ -29,6 +30,8 @@ class PrometheusMetrics:
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
         """Set a gauge."""
+        if metric.name not in self._collectors:
+            self._collectors[metric.name] = _collector(metric, self.registry)
         gauge = cast(Gauge, self._collectors[metric.name])
         (gauge.labels(*labels) if labels else gauge).set(to)
 

@@ -87,7 +87,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:table:<table>:upto",
         type="hash",
-        holds="partition -> changelog offset up to which the view is good; 0 while its first rows are put in",
+        holds="partition -> changelog offset up to which the view is good, 0 while its first rows are put in; open: 1",
     ),
     Key(
         name="dc:{table:<table>:<bucket>}:rows",

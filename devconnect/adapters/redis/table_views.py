@@ -11,6 +11,8 @@ from devconnect.ports.truth import UnavailableError
 
 #: (row key, values, seq)
 TableRow = tuple[str, Values, int]
+#: The field that says that a table is kept, beside those of its partitions.
+OPEN = "open"
 #: Rows that one script call puts in: Redis does nothing else meanwhile.
 _ROWS_A_CALL = 250
 
@@ -39,6 +41,10 @@ class RedisTableViews:
         await self._move(table, partition, 0)
         await run_all(self._client, list(_commands(TABLES[table], partition, rows)))
         await self._move(table, partition, upto)
+
+    async def open(self, table: str) -> None:
+        """The table is kept: an empty view is an empty table."""
+        await run(self._client, [("HSET", keys.upto(table), OPEN, "1")])
 
     async def _move(self, table: str, partition: int, upto: int) -> None:
         seen = self._seen.get((table, partition), -1)
