@@ -167,6 +167,7 @@ class FleetApp(faust.Worker):
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(worker.app, quiet=True, redirect_stdouts=False, override_logging=False)
+        self.spinner = None  # it writes terminal codes into logs
         self._worker = worker
 
     async def on_first_start(self) -> None:
