@@ -249,7 +249,7 @@ class MemoryLog(Log):
         if self.append_errors:
             raise self.append_errors.pop(0)
         log = self.partitions.setdefault(partition, [])
-        log.extend(MemoryRecord(len(log) + n, key, value) for n, (key, value) in enumerate(items))
+        log += [MemoryRecord(len(log) + n, key, value) for n, (key, value) in enumerate(items)]
         return len(log) - 1
 
     async def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:

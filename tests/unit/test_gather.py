@@ -1,0 +1,198 @@
+"""Group commit: what gathers while the handler works is handed over at once, and acknowledged when it is done."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from faust_batch import gather
+from faust_batch.batch import Batch, RevokedError
+from faust_batch.gather import Gatherer
+from tests.fakes import MemoryBatch
+
+
+class Handler:
+    """Takes note of its calls; works on each until it is let go on."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Batch]] = []
+        self.error: BaseException | None = None
+        self.at_work = 0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.crashes: list[BaseException] = []
+
+    async def handle(self, batches: Sequence[Batch]) -> None:
+        self.calls.append(list(batches))
+        self.at_work += 1
+        assert self.at_work == 1
+        try:
+            await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.at_work -= 1
+
+    async def crash(self, error: BaseException) -> None:
+        self.crashes.append(error)
+
+
+@pytest.fixture
+def handler() -> Handler:
+    return Handler()
+
+
+@pytest.fixture
+async def gatherer(handler: Handler):
+    found = Gatherer(handler.handle, handler.crash)
+    yield found
+    await found.stop()
+
+
+def a_batch(first: int = 0, partition: int = 0, records: int = 1) -> MemoryBatch:
+    return MemoryBatch("t", partition, first, [b"x"] * records)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the condition, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # no event is set for what a test looks at
+            await asyncio.sleep(0)
+
+
+async def turns(number: int = 20) -> None:
+    """Let everything run that can."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_a_lone_batch_is_handed_over_at_once_and_acknowledged_once(handler: Handler, gatherer: Gatherer) -> None:
+    batch = a_batch()
+    await gatherer.put(batch)
+    await until(lambda: batch.acknowledged == 1)
+    await turns()
+    assert handler.calls == [[batch]]
+    assert batch.acknowledged == 1
+
+
+async def test_batches_gather_while_the_handler_works(handler: Handler, gatherer: Gatherer) -> None:
+    handler.go_on.clear()
+    first, second, third, fourth = (a_batch(n, partition=n % 2) for n in range(4))
+    await gatherer.put(first)
+    await until(lambda: len(handler.calls) == 1)
+    for batch in (second, third, fourth):
+        await gatherer.put(batch)
+    await turns()
+    assert handler.calls == [[first]]
+    assert first.acknowledged == 0
+    handler.go_on.set()
+    await until(lambda: fourth.acknowledged == 1)
+    assert handler.calls == [[first], [second, third, fourth]]
+    assert [batch.acknowledged for batch in (first, second, third, fourth)] == [1, 1, 1, 1]
+
+
+async def test_the_batches_of_a_partition_come_in_order(handler: Handler, gatherer: Gatherer) -> None:
+    batches = [a_batch(number, partition=number % 3) for number in range(60)]
+    for number, batch in enumerate(batches):
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+        await gatherer.put(batch)
+    await until(lambda: all(batch.acknowledged for batch in batches))
+    assert [batch for call in handler.calls for batch in call] == batches
+
+
+async def test_no_more_gather_than_there_is_room_for(
+    handler: Handler, gatherer: Gatherer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "MAX_WAITING", 10)
+    handler.go_on.clear()
+    await gatherer.put(a_batch(0))
+    await until(lambda: len(handler.calls) == 1)
+    await gatherer.put(a_batch(1, records=6))
+    await gatherer.put(a_batch(7, records=6))
+    last = a_batch(13)
+    waiting = asyncio.create_task(gatherer.put(last))
+    await turns()
+    assert not waiting.done()
+    handler.go_on.set()
+    await asyncio.wait_for(waiting, 5)
+    await until(lambda: last.acknowledged == 1)
+
+
+async def test_an_error_crashes_the_worker_once_and_nothing_is_acknowledged_after(
+    handler: Handler, gatherer: Gatherer
+) -> None:
+    handler.go_on.clear()
+    handler.error = ValueError("can't")
+    first, second = a_batch(0), a_batch(1)
+    await gatherer.put(first)
+    await until(lambda: len(handler.calls) == 1)
+    await gatherer.put(second)
+    handler.go_on.set()
+    await until(lambda: bool(handler.crashes))
+    await gatherer.put(a_batch(2))
+    await turns()
+    assert handler.crashes == [handler.error]
+    assert handler.calls == [[first]]
+    assert (first.acknowledged, second.acknowledged) == (0, 0)
+
+
+async def test_batches_of_another_time_are_dropped(handler: Handler, gatherer: Gatherer) -> None:
+    """Their partition was taken away, or is read anew: others will bring their records."""
+    handler.go_on.clear()
+    first, stale, fresh = a_batch(0), a_batch(1), a_batch(1)
+    await gatherer.put(first)
+    await until(lambda: len(handler.calls) == 1)
+    await gatherer.put(stale)
+    await gatherer.put(fresh)
+    stale.current = False
+    handler.go_on.set()
+    await until(lambda: fresh.acknowledged == 1)
+    assert handler.calls == [[first], [fresh]]
+    assert stale.acknowledged == 0
+
+
+async def test_when_all_that_waits_is_of_another_time_the_handler_is_left_alone(
+    handler: Handler, gatherer: Gatherer
+) -> None:
+    stale, fresh = a_batch(0), a_batch(0)
+    stale.current = False
+    await gatherer.put(stale)
+    await turns()
+    await gatherer.put(fresh)
+    await until(lambda: fresh.acknowledged == 1)
+    assert handler.calls == [[fresh]]
+
+
+async def test_revoked_batches_stay_unacknowledged_and_the_next_are_handled(
+    handler: Handler, gatherer: Gatherer
+) -> None:
+    handler.error = RevokedError("t-0")
+    lost, kept = a_batch(0), a_batch(0, partition=1)
+    await gatherer.put(lost)
+    await until(lambda: len(handler.calls) == 1 and handler.at_work == 0)
+    handler.error = None
+    await gatherer.put(kept)
+    await until(lambda: kept.acknowledged == 1)
+    assert lost.acknowledged == 0
+    assert handler.crashes == []
+
+
+async def test_stop_ends_the_work_in_hand_and_leaves_it_unacknowledged(handler: Handler, gatherer: Gatherer) -> None:
+    handler.go_on.clear()
+    first, second = a_batch(0), a_batch(1)
+    await gatherer.put(first)
+    await until(lambda: len(handler.calls) == 1)
+    await gatherer.put(second)
+    await asyncio.wait_for(gatherer.stop(), 5)
+    handler.go_on.set()
+    await turns()
+    assert handler.at_work == 0
+    assert handler.calls == [[first]]
+    assert (first.acknowledged, second.acknowledged) == (0, 0)
+    assert handler.crashes == []
+
+
+async def test_a_gatherer_that_never_had_a_batch_stops_too(handler: Handler) -> None:
+    await Gatherer(handler.handle, handler.crash).stop()
+    assert handler.calls == []
