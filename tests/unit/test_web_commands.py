@@ -233,6 +233,9 @@ async def test_a_pending_command_is_like_an_unknown_one_to_strangers() -> None:
         assert (await house.ask("GET", door.headers["Location"])).json["status"] == "pending"
         assert is_problem(await house.ask("GET", "/v1/commands/none"), 404, "command_unknown")
         assert is_problem(await house.ask("GET", path, token="bad"), 401, "not_logged_in")
+        house.desk.down = True
+        assert (await ada.ask("GET", path)).json["status"] == "pending"
+        house.desk.down = False
         house.clock.now += 600_001
         assert is_problem(await ada.ask("GET", path), 404, "command_unknown")
         house.desk.down = True

@@ -5,6 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from devconnect.domain.model import Decision
+from devconnect.ports.truth import UnavailableError
 from web.auth import Caller, caller_if_any
 from web.commands import opens
 from web.gateway import GATEWAY
@@ -24,12 +25,17 @@ async def read_command(request: web.Request) -> web.Response:
     caller, command = await caller_if_any(request), request.match_info["id"]
     if not is_id(command):
         raise _unknown()
-    decision = await commander.find(command)
+    sent = commander.pending(command)
+    try:
+        decision = await commander.find(command)
+    except UnavailableError:
+        if sent is None:
+            raise
+        decision = None  # nobody decides without the database
     if decision is not None:
         if not _may_read(caller, decision.actor, opens=opens(decision)):
             raise _unknown()
         return json_response(_shown(decision))
-    sent = commander.pending(command)
     if sent is None or not _may_read(caller, sent.actor, opens=sent.opens):
         raise _unknown()
     return json_response({"id": command, "status": "pending"})
