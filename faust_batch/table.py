@@ -85,6 +85,10 @@ class BatchTable(Generic[R]):
             self._restoring.cancel()
         self._restoring = asyncio.create_task(self._restore(wanted), name=f"restore {self.name}") if wanted else None
 
+    def partitions(self) -> set[int]:
+        """The partitions that are assigned."""
+        return set(self._parts)
+
     def is_ready(self) -> bool:
         """Whether every assigned partition is restored."""
         return all(part.ready.is_set() for part in self._parts.values())

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 #: Seconds that changes gather before they are published, and between looks for a view that was lost.
 GATHER_SECONDS = 0.1
 AUDIT_SECONDS = 2.0
+#: Seconds between tries while the store is down.
+RETRY_SECONDS = 1.0
 #: Rows a call.
 CHUNK = 1_000
 
@@ -84,7 +86,7 @@ class ViewPublisher:
                     audited = time.monotonic()
             except UnavailableError as exc:
                 logger.warning("views wait for their store: %s", exc)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
 
     async def _audit(self) -> None:
@@ -99,7 +101,7 @@ class ViewPublisher:
     async def _open(self) -> None:
         """What isn't in the views by now hasn't happened: of tables that are restored."""
         for table in self._tables.values():
-            if table.is_ready():
+            if table.partitions() and table.is_ready():
                 await self._views.open(table.name)
 
     async def _publish(self, part: Part) -> None:

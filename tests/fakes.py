@@ -13,7 +13,7 @@ from devconnect.ports.clock import Clock
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.projections import Projections, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
-from devconnect.ports.truth import Truth
+from devconnect.ports.truth import Truth, UnavailableError
 from faust_batch.batch import Batch
 from faust_batch.changelog import Chunk
 from faust_batch.table import Log
@@ -137,34 +137,48 @@ class MemoryProjections(Projections):
 
 
 class MemoryViews(TableViews):
-    """The views' rows by table, partition and row key, each the newest by its seq, and how far each view is good."""
+    """The views' rows by table, partition and row key, each the newest by its seq, and how far each view is good.
+
+    One that has lost what it was last seen to hold says so, until it is asked how far it is.
+    """
 
     def __init__(self) -> None:
         self.hook: Hook = no_hook
         self.rows: dict[tuple[str, int], dict[str, tuple[tuple[int, ...], int]]] = {}
         self.upto: dict[tuple[str, int], int] = {}
+        self.opened: set[str] = set()
+        self._seen: dict[tuple[str, int], int] = {}
         #: The keys of each call.
         self.calls: list[set[str]] = []
 
     async def published(self, table: str, partition: int) -> int:
         self.hook("published")
-        return self.upto.get((table, partition), 0)
+        self._seen[table, partition] = self.upto.get((table, partition), 0)
+        return self._seen[table, partition]
 
     async def publish(
         self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
     ) -> None:
         self.hook("publish")
+        if self.upto.get((table, partition), 0) < self._seen.get((table, partition), 0):
+            raise UnavailableError("the view is lost")
         view = self.rows.setdefault((table, partition), {})
         for key, values, seq in rows:
             if key not in view or view[key][1] < seq:
                 view[key] = (values, seq)
         self.calls.append({key for key, _, _ in rows})
         self.upto[table, partition] = max(upto, self.upto.get((table, partition), 0))
+        self._seen[table, partition] = self.upto[table, partition]
+
+    async def open(self, table: str) -> None:
+        self.hook("open")
+        self.opened.add(table)
 
     def wipe(self) -> None:
         """What Redis does when it loses its memory."""
         self.rows.clear()
         self.upto.clear()
+        self.opened.clear()
 
 
 class MemoryMetrics(Metrics):
