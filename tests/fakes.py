@@ -124,6 +124,8 @@ class MemoryProjections(Projections):
         self.hook: Hook = no_hook
         self.updates: list[Update] = []
         self.whole = False
+        #: False as after a restart of the store, which may have forgotten log-outs.
+        self.sessions = True
 
     async def apply(self, updates: Sequence[Update]) -> None:
         self.hook("apply")
@@ -134,6 +136,12 @@ class MemoryProjections(Projections):
 
     async def declare_complete(self) -> None:
         self.whole = True
+
+    async def sessions_known(self) -> bool:
+        return self.sessions
+
+    async def declare_sessions_known(self) -> None:
+        self.sessions = True
 
 
 class MemoryViews(TableViews):
