@@ -9,8 +9,9 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from devconnect.domain import projections
+from devconnect.domain.projections import EndSession
 from devconnect.events.codec import CodecError
-from devconnect.events.topics import Topic
+from devconnect.events.topics import USER_EVENTS, Topic
 from devconnect.ports.projections import Projections
 from devconnect.ports.truth import UnavailableError
 from faust_batch.changelog import Chunk
@@ -41,6 +42,8 @@ class RebuildProjections:
                 self.complete = await self._store.complete()
                 if not self.complete:
                     await self.rebuild()
+                if not await self._store.sessions_known():
+                    await self.repeat_log_outs()
             except UnavailableError as exc:
                 logger.warning("the read models wait: %s", exc)
             await asyncio.sleep(AUDIT_SECONDS)
@@ -56,14 +59,25 @@ class RebuildProjections:
         self.complete = True
         logger.info("the read models were built anew from %d events", count)
 
-    async def _apply(self, topic: Topic, chunk: Chunk) -> None:
+    async def repeat_log_outs(self) -> None:
+        """Apply the end of every session; then readers may believe that a session is open.
+
+        Who logged out while the store was down must not be let in by what it remembers when it is back.
+        """
+        async for chunk in self._read(USER_EVENTS.name):
+            await self._apply(USER_EVENTS, chunk, of=EndSession)
+        await self._store.declare_sessions_known()
+
+    async def _apply(self, topic: Topic, chunk: Chunk, of: type = object) -> None:
+        """Apply the updates of this type that the events lead to."""
         if topic.codec is None:
             raise ValueError(f"{topic.name} has no codec")
         updates: list[projections.Update] = []
         for record in chunk.records:
             try:
-                updates.extend(projections.project(topic.codec.decode(record.value)))
+                found = projections.project(topic.codec.decode(record.value))
             except CodecError:
                 continue  # the agent that met it first has buried it
+            updates.extend(update for update in found if isinstance(update, of))
         if updates:
             await self._store.apply(updates)

@@ -18,6 +18,12 @@ class Projections(Protocol):
     async def declare_complete(self) -> None:
         """Say so: every event there is has been applied."""
 
+    async def sessions_known(self) -> bool:
+        """Whether no log-out can be missing; False when the store was started anew, and may be behind."""
+
+    async def declare_sessions_known(self) -> None:
+        """Say so: every log-out there is has been applied."""
+
 
 class TableViews(Protocol):
     """Keeps what analysts read of the tables."""

@@ -29,6 +29,8 @@ def every_call(client: Client) -> dict[str, Any]:
         "apply": projections.apply([message(1)]),
         "declare_complete": projections.declare_complete(),
         "complete": projections.complete(),
+        "sessions_known": projections.sessions_known(),
+        "declare_sessions_known": projections.declare_sessions_known(),
         "session": reads.session("s", "ada"),
         "users": reads.users(["ada"]),
         "feed": reads.feed("ada", None, 10),
@@ -72,9 +74,28 @@ async def test_a_redis_that_was_killed_is_unavailable_at_once_and_has_all_of_it_
     await all_unavailable(client, 0.3)
     own_server.start()
     await ping(client)
+    # Log-outs may have been missed meanwhile: it is believed in nothing but ends, until they were repeated.
+    assert await reads.session("ada-1", "ada") == (None, None)
+    assert not await projections.sessions_known()
+    await projections.declare_sessions_known()
+    assert await projections.sessions_known()
     assert await everything(reads) == before
     await projections.apply([*a_bit_of_everything(), notification(3)])
     assert (await reads.unread_notifications("ada")) == (before["unread ada"] or 0)
+    await close(client)
+
+
+async def test_a_redis_that_is_started_anew_while_log_outs_are_repeated_gets_them_all_again(own_server: Server) -> None:
+    client = connect(own_server.url)
+    projections = RedisProjections(client)
+    assert not await projections.sessions_known()
+    own_server.kill()
+    own_server.start()
+    with pytest.raises(UnavailableError, match="repeat them again"):
+        await projections.declare_sessions_known()
+    assert not await projections.sessions_known()
+    await projections.declare_sessions_known()
+    assert await projections.sessions_known()
     await close(client)
 
 

@@ -81,6 +81,21 @@ async def test_an_ended_session_is_not_opened_again_by_a_replay(client: Client) 
     assert (await reads.session("ada-1", "ada"))[0] == SessionView(id="ada-1", user="ada", expires_at=FAR, ended=True)
 
 
+async def test_an_open_session_is_believed_once_no_log_out_can_be_missing(client: Client) -> None:
+    reads = await complete(
+        client, [*signed_up("ada"), session("ada-1"), session("ada-2"), EndSession("ada-2", "ada", 768)]
+    )
+    await client.script_flush()  # what a server that was started anew, or has taken over, doesn't know
+    assert await reads.session("ada-1", "ada") == (None, None)
+    assert (await reads.session("ada-2", "ada"))[0] == SessionView(id="ada-2", user="ada", expires_at=FAR, ended=True)
+    assert await reads.users(["ada"]) != [None]
+    projections = RedisProjections(client)
+    assert await projections.complete()
+    assert not await projections.sessions_known()
+    await projections.declare_sessions_known()
+    assert (await reads.session("ada-1", "ada"))[0] == SessionView(id="ada-1", user="ada", expires_at=FAR, ended=False)
+
+
 async def test_the_end_of_a_session_that_is_not_known_is_remembered(client: Client) -> None:
     reads = await complete(client, [EndSession("ada-1", "ada", 768)])
     ttl = await client.pttl(keys.session("ada-1"))

@@ -36,6 +36,7 @@ CHUNK = 1_000
 _LOADS = 5
 
 _scripts: list["Script"] = []
+_witnesses: set[str] = set()
 
 
 class Script:
@@ -49,6 +50,30 @@ class Script:
     def __call__(self, keys: Sequence[str], *args: str | int) -> Command:
         """The command that runs it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+class Witness(Script):
+    """A script that only `tell` gives to a server, and that does nothing.
+
+    Scripts aren't kept with the data: a server that was started since, or a replica that has taken over, doesn't know
+    it. Where it isn't known, its answer in `run` is None.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"return '{name}'")
+        _scripts.remove(self)
+        _witnesses.add(self.sha)
+
+    async def known(self, client: Client) -> bool:
+        """Whether every server of the client knows it. Errors as in `reaching`."""
+        with reaching():
+            (known,) = await client.script_exists(self.sha)
+        return bool(known)
+
+    async def tell(self, client: Client) -> None:
+        """Give it to every server. Errors as in `reaching`."""
+        with reaching():
+            await client.script_load(self.source)
 
 
 @contextmanager
@@ -98,7 +123,10 @@ async def _round_trip(client: Client, commands: Sequence[Command]) -> list[Any]:
         pipeline.execute_command(*command)
     with _cancellable():
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    return answers
+    return [
+        None if isinstance(answer, NoScriptError) and command[1] in _witnesses else answer
+        for command, answer in zip(commands, answers, strict=True)
+    ]
 
 
 @contextmanager

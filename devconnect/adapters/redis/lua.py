@@ -3,7 +3,10 @@
 Numbers are doubles in Lua: a seq is exact below 2**53. Texts are not compared: Lua would go by the server's locale.
 """
 
-from devconnect.adapters.redis.calls import Script
+from devconnect.adapters.redis.calls import Script, Witness
+
+#: Known to a server that has been there ever since it was given every log-out there was.
+SESSIONS_KNOWN = Witness("every log-out is known here")
 
 LOOK = Script("""
 -- KEYS epoch, building; ARGV a fresh mark; returns "" while complete, else the mark of the rebuild that is due

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from devconnect.adapters.redis import keys, lua
-from devconnect.adapters.redis.calls import Client, Command, run, run_all
+from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
@@ -36,6 +36,7 @@ class RedisProjections:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._mark = ""
+        self._since: Witness | None = None
 
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
@@ -55,6 +56,24 @@ class RedisProjections:
         (done,) = await run(self._client, [lua.COMPLETE([keys.EPOCH, keys.BUILDING], self._mark, now)])
         if not done:
             raise UnavailableError("Redis was wiped while the read models were built: build them again")
+        await lua.SESSIONS_KNOWN.tell(self._client)
+
+    async def sessions_known(self) -> bool:
+        """Whether each server has been there since that was said; truth.UnavailableError when it can't be known."""
+        if await lua.SESSIONS_KNOWN.known(self._client):
+            return True
+        self._since = Witness(new_id())
+        await self._since.tell(self._client)
+        return False
+
+    async def declare_sessions_known(self) -> None:
+        """From here on readers may believe that a session is open; truth.UnavailableError when that can't be said now.
+
+        Nor can it when a server was started or replaced since `sessions_known` last gave False.
+        """
+        if self._since is not None and not await self._since.known(self._client):
+            raise UnavailableError("Redis was started anew while log-outs were repeated: repeat them again")
+        await lua.SESSIONS_KNOWN.tell(self._client)
 
 
 def _put_user(update: PutUser) -> Command:

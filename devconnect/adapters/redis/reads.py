@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from devconnect.adapters.redis import cursors, keys
+from devconnect.adapters.redis import cursors, keys, lua
 from devconnect.adapters.redis.calls import Client, Command, run
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
@@ -48,11 +48,15 @@ class RedisReads:
         self._client = client
 
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
-        """The session and the user, in one round trip; None for what isn't known here."""
+        """The session and the user, in one round trip; None for what isn't known here.
+
+        A server that was started a moment ago may have missed the end of a session: it is believed in nothing but ends.
+        """
         login: Command = ("HMGET", keys.session(session), "user", "expires_at", "ended")
-        epoch, found, account = await run(self._client, [_EPOCH, login, _user_command(user)])
+        sure = lua.SESSIONS_KNOWN([keys.session(session)])
+        epoch, witness, found, account = await run(self._client, [_EPOCH, sure, login, _user_command(user)])
         view = _session_view(session, found)
-        if epoch is None:
+        if epoch is None or witness is None:
             # What was projected of it may be older than its end. That it has ended stays true.
             return view if view is not None and view.ended else None, None
         return view, _user_view(user, account)
