@@ -1,8 +1,7 @@
 """The command workers: they decide, and write the truth."""
 
-from devconnect.adapters.redis.answers import RedisAnswers
-
 from agents.commands import DecideCommands
+from devconnect.adapters.redis.answers import RedisAnswers
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS
 from workers.runtime import Worker, main
 

@@ -10,6 +10,7 @@ from agents.commands import DecideCommands
 from agents.processing import Item
 from devconnect.domain.model import Place
 from devconnect.events import commands as c
+from devconnect.events.base import SEQ_STRIDE
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, topic_of
 from devconnect.ports.metrics import NoMetrics
 from tests.fakes import CrashError, MemoryAnswers, MemoryProjections, MemoryPublisher, MemoryTruth
@@ -17,6 +18,8 @@ from tests.fakes import CrashError, MemoryAnswers, MemoryProjections, MemoryPubl
 TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 USERS = ("ann", "bob", "cem")
 users = st.sampled_from(USERS)
+#: The places that the first messages of a log come to.
+early = st.integers(0, 12 * SEQ_STRIDE)
 AT = 1_700_000_000_000
 
 
@@ -37,7 +40,8 @@ def a_command(draw, number: int) -> c.AnyCommand:
                 c.RemoveConnection(**stamp, other=other),
                 c.SendMessage(**stamp, to=other, text=f"t{number}"),
                 c.SendMessage(**stamp, to="ann" if actor != "ann" else "bob", text=f"u{number}"),
-                c.MarkRead(**stamp, peer=other, up_to=number * 256),
+                c.MarkRead(**stamp, peer=other, up_to=draw(early)),
+                c.MarkDelivered(**stamp, peer=other, up_to=draw(early)),
             )
         )
     )

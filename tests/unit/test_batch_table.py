@@ -11,7 +11,7 @@ from faust_batch import table as table_module
 from faust_batch.batch import RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
-from tests.fakes import MemoryLog
+from tests.fakes import MemoryLog, MemoryRecord
 
 CODEC = RowCodec()
 
@@ -252,10 +252,10 @@ async def test_a_late_write_does_not_win_over_what_the_next_owner_wrote(table: B
     log.acknowledging.clear()
     late = asyncio.create_task(table.write(0, {"a": row(3)}))
     await turns()
-    log.acknowledging.set()
-    await put(log, 0, a=9)
+    log.partitions[0] = [MemoryRecord(0, b"a", CODEC.encode(row(9)))]
     table.assign([0])
     rows = await soon(table.rows(0))
+    log.acknowledging.set()
     await asyncio.wait_for(late, 5)
     assert seqs(rows) == {"a": 9}
 

@@ -229,13 +229,13 @@ async def test_what_was_done_is_measured() -> None:
 
     step.apply = apply  # type: ignore[method-assign]
     batches = [
-        MemoryBatch("t", 0, 0, written("a", b"hello"), timestamp=began - 2000),
+        MemoryBatch("t", 0, 0, written("a", b"hello", b"bye"), timestamp=began - 2000),
         MemoryBatch("t", 1, 0, written("bad"), timestamp=began - 1000),
     ]
     await given.process(batches)
-    assert given.metrics.counts == {("records_processed", "keep"): 3, ("dead_letters", "keep", "t"): 2}
+    assert given.metrics.counts == {("records_processed", "keep"): 4, ("dead_letters", "keep", "t"): 3}
     assert given.metrics.observed == {
-        ("batch_records", "keep"): [3],
+        ("batch_records", "keep"): [4],
         ("batch_seconds", "keep"): [1.5],
         ("event_age_seconds", "keep"): [3.5],
     }

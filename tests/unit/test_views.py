@@ -102,6 +102,7 @@ async def test_changes_gather_before_they_are_published(
     await worker.start()
     for seq in range(1, 20):
         await worker.write({f"r{seq}": row(seq)})
+        await asyncio.sleep(0)
     await until(lambda: len(worker.shown()) == 19)
     assert len(views.calls) == 1
 
