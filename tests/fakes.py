@@ -198,7 +198,7 @@ class MemoryMetrics(Metrics):
         self.observed: dict[tuple[str, ...], list[float]] = {}
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        self.counts[self._named(metric, "counter", labels)] += by  # type: ignore[assignment]
+        self.counts[self._named(metric, "counter", labels)] += by
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
         self.gauges[self._named(metric, "gauge", labels)] = to

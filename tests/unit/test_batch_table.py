@@ -79,7 +79,7 @@ async def test_rows_are_given_out_only_when_all_of_them_are_restored(table: Batc
     await put(log, 0, a=1, b=2, c=3)
     log.reading.clear()
     table.assign([0])
-    reading = asyncio.create_task(table.rows(0))  # type: ignore[arg-type]
+    reading = asyncio.create_task(table.rows(0))
     await turns()
     assert not reading.done()
     assert not table.is_ready()
@@ -279,7 +279,7 @@ async def test_who_waits_for_a_partition_that_is_taken_away_is_told(table: Batch
     await put(log, 0, a=1)
     log.reading.clear()
     table.assign([0])
-    waiting = asyncio.create_task(table.rows(0))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(table.rows(0))
     await turns()
     table.assign([])
     with pytest.raises(RevokedError):

@@ -227,7 +227,7 @@ async def test_what_was_done_is_measured() -> None:
         given.clock.now += 500
         await real_apply(items)
 
-    step.apply = apply  # type: ignore[method-assign]
+    step.apply = apply
     batches = [
         MemoryBatch("t", 0, 0, written("a", b"hello", b"bye"), timestamp=began - 2000),
         MemoryBatch("t", 1, 0, written("bad"), timestamp=began - 1000),

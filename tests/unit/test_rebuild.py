@@ -65,7 +65,7 @@ class Events:
             (CONNECTION_EVENTS, 0, PAIRS),
             (NOTIFICATION_EVENTS, 0, RAISED),
         ):
-            await self.put(topic, partition, *(topic.codec.encode(event) for event in events))  # type: ignore[union-attr]
+            await self.put(topic, partition, *(topic.codec.encode(event) for event in events))
 
     async def put(self, topic: Topic, partition: int, *values: bytes | None) -> None:
         await self.logs[topic.name].append(partition, [(b"key", value) for value in values])
@@ -213,7 +213,7 @@ async def test_after_a_restart_of_the_store_every_log_out_is_repeated_and_nothin
     rebuild: RebuildProjections, store: Store, events: Events, running: Any
 ) -> None:
     """Who logged out while it was down isn't let in by what it remembers."""
-    await events.put(USER_EVENTS, 1, USER_EVENTS.codec.encode(OUT))  # type: ignore[union-attr]
+    await events.put(USER_EVENTS, 1, USER_EVENTS.codec.encode(OUT))
     store.whole, store.sessions = True, False
     failures = [UnavailableError("Redis is down")] * 3
 
