@@ -286,9 +286,9 @@ def test_the_changelog_of_a_table_is_compacted_and_registered(table: str) -> Non
     assert t.changelog(table).config["cleanup.policy"] == "compact"
 
 
-def test_events_are_kept_for_ever_and_nothing_else_that_is_not_compacted() -> None:
+def test_what_read_models_are_built_from_is_kept_for_ever_and_nothing_else() -> None:
     kept = {topic.name for topic in t.REGISTRY if topic.config.get("retention.ms") == "-1"}
-    assert kept == {topic.name for topic in t.EVENT_TOPICS}
+    assert kept == {topic.name for topic in (*t.EVENT_TOPICS, t.NOTIFICATION_EVENTS)}
 
 
 def test_every_topic_says_who_writes_and_reads_it() -> None:
