@@ -59,8 +59,17 @@ Restored = Callable[[int, Mapping[str, int]], None]
 class BatchTable(Generic[R]):
     """Rows by text key, kept for the partitions that are assigned to this process."""
 
-    def __init__(self, name: str, log: Log, codec: RowCodec[R], restored: Restored | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        log: Log,
+        codec: RowCodec[R],
+        restored: Restored | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """`restored` is told what a restore has read, `failed` of an error that no restore can get past."""
         self.name = name
+        self._failed = failed
         self._log = log
         self._codec = codec
         self._restored = restored
@@ -83,7 +92,10 @@ class BatchTable(Generic[R]):
             self._parts.setdefault(partition, _Part()).ready.clear()
         if self._restoring is not None:
             self._restoring.cancel()
-        self._restoring = asyncio.create_task(self._restore(wanted), name=f"restore {self.name}") if wanted else None
+            self._restoring = None
+        if wanted:
+            self._restoring = asyncio.create_task(self._restore(wanted), name=f"restore {self.name}")
+            self._restoring.add_done_callback(self._ended)
 
     def partitions(self) -> set[int]:
         """The partitions that are assigned."""
@@ -128,6 +140,13 @@ class BatchTable(Generic[R]):
         if self._restoring is not None:
             self._restoring.cancel()
             await asyncio.gather(self._restoring, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("%s can't be restored: %r", self.name, error)
+            if self._failed is not None:
+                self._failed(error)
 
     async def _restore(self, partitions: set[int]) -> None:
         pending = {partition: self._parts[partition] for partition in partitions}

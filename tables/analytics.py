@@ -27,8 +27,15 @@ class RowCodec:
         return analytics.newer(one, other)
 
 
-def build(log_of: Callable[[str], Log], restored_of: Callable[[str], Restored]) -> dict[str, BatchTable[Row]]:
-    """The tables by name. `log_of` opens a changelog topic, `restored_of` gives each table's restore hook."""
+def build(
+    log_of: Callable[[str], Log],
+    restored_of: Callable[[str], Restored],
+    failed: Callable[[BaseException], None],
+) -> dict[str, BatchTable[Row]]:
+    """The tables by name. `log_of` opens a changelog topic, `restored_of` gives each table's restore hook; `failed` is
+    told when a table can't be restored.
+    """
     return {
-        name: BatchTable(name, log_of(changelog(name).name), RowCodec(), restored_of(name)) for name in analytics.TABLES
+        name: BatchTable(name, log_of(changelog(name).name), RowCodec(), restored_of(name), failed)
+        for name in analytics.TABLES
     }

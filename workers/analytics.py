@@ -21,6 +21,7 @@ def wire(worker: Worker) -> None:
     tables = analytics.build(
         lambda topic: Changelog(worker.addresses.kafka, worker.producer, topic),
         lambda name: partial(views.note_restored, name),
+        worker.crash,
     )
     views.watch(tables)
     for topic in EVENT_TOPICS:
@@ -30,9 +31,13 @@ def wire(worker: Worker) -> None:
         for table in tables.values():
             table.assign(partitions)
 
+    counted = dict.fromkeys(tables, 0)
+
     def measure() -> None:
-        for table in tables.values():
-            worker.metrics.set(m.TABLE_ROWS, table.name, to=len(table))
+        for name, table in tables.items():
+            worker.metrics.set(m.TABLE_ROWS, name, to=len(table))
+            worker.metrics.count(m.RECOVERED, name, by=table.recovered - counted[name])
+            counted[name] = table.recovered
 
     worker.on_assigned(assign)
     worker.on_start(lambda: worker.background(asyncio.create_task(views.run(), name="views")))

@@ -59,6 +59,7 @@ class Worker:
         self._ready_checks: list[Callable[[], str | None]] = []
         self._starters: list[Callable[[], None]] = []
         self._background: list[asyncio.Task[None]] = []
+        self._crashing: asyncio.Future[None] | None = None
         self._probes = Probes(
             settings.host,
             self._port,
@@ -85,8 +86,19 @@ class Worker:
         self._starters.append(call)
 
     def background(self, task: asyncio.Task[None]) -> None:
-        """Keep a task that ends with the worker."""
+        """Keep a task that ends with the worker; when it fails, so does the worker."""
         self._background.append(task)
+        task.add_done_callback(self._watch)
+
+    def crash(self, error: BaseException) -> None:
+        """Stop the worker, loudly: something that it can't do without has failed."""
+        self._crashing = asyncio.ensure_future(self.app.crash(error))
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("%s failed: %r", task.get_name(), error)
+            self.crash(error)
 
     def ready_when(self, check: Callable[[], str | None]) -> None:
         """The worker is ready when this gives None; otherwise it says why not."""

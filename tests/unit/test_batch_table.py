@@ -312,3 +312,13 @@ async def test_stop_ends_a_restore(table: BatchTable[Row], log: MemoryLog) -> No
     log.reading.set()
     await turns()
     assert not table.is_ready()
+
+
+async def test_a_row_that_can_not_be_read_is_told_of_and_never_taken_for_restored() -> None:
+    log, failures = MemoryLog(), asyncio.Queue[BaseException]()
+    await log.append(0, [(b"key", b"no row")])
+    table = BatchTable("t", log, CODEC, failed=failures.put_nowait)
+    table.assign({0})
+    assert await asyncio.wait_for(failures.get(), 5) is not None
+    assert not table.is_ready()
+    await table.stop()
