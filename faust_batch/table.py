@@ -7,12 +7,12 @@ of a row doesn't matter.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from faust_batch.batch import RevokedError
+from faust_batch.batch import Record, RevokedError
 from faust_batch.changelog import Chunk
 
 R = TypeVar("R")
@@ -35,7 +35,8 @@ class RowCodec(Protocol[R]):
 
     def encode(self, row: R) -> bytes: ...
 
-    def decode(self, data: bytes) -> R: ...
+    def decode(self, data: bytes) -> R:
+        """The row; ValueError when these bytes are none."""
 
     def newer(self, one: R | None, other: R) -> R: ...
 
@@ -52,6 +53,8 @@ class _Part(Generic[R]):
         self.revoked = False
 
 
+#: Called, and awaited, with the partition and the records that are no rows, and why each is none.
+Unreadable = Callable[[int, Sequence[tuple[Record, ValueError]]], Awaitable[None]]
 #: Called for what a restore has read: partition, and for each key the offset of its last record.
 Restored = Callable[[int, Mapping[str, int]], None]
 
@@ -65,10 +68,15 @@ class BatchTable(Generic[R]):
         log: Log,
         codec: RowCodec[R],
         restored: Restored | None = None,
+        *,
+        unreadable: Unreadable | None = None,
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """`restored` is told what a restore has read, `failed` of an error that no restore can get past."""
+        """`restored` is told what a restore has read, `unreadable` of records that are no rows (without it they end
+        the restore), `failed` of an error that no restore can get past.
+        """
         self.name = name
+        self._unreadable = unreadable
         self._failed = failed
         self._log = log
         self._codec = codec
@@ -153,7 +161,7 @@ class BatchTable(Generic[R]):
         while True:
             try:
                 async for chunk in self._log.read({number: part.position for number, part in pending.items()}):
-                    self._take(pending[chunk.partition], chunk)
+                    await self._take(pending[chunk.partition], chunk)
                 break
             except KafkaError as exc:
                 logger.warning("%s: the changelog can't be read, trying again: %r", self.name, exc)
@@ -165,16 +173,25 @@ class BatchTable(Generic[R]):
                 self._restored(partition, offsets)
             part.ready.set()
 
-    def _take(self, part: _Part[R], chunk: Chunk) -> None:
-        rows, newer, decode = part.rows, self._codec.newer, self._codec.decode
+    async def _take(self, part: _Part[R], chunk: Chunk) -> None:
+        bad: list[tuple[Record, ValueError]] = []
         for record in chunk.records:
             if record.key is None:
                 continue
-            key = record.key.decode()
-            part.unreported[key] = record.offset
-            if record.value is None:
-                rows.pop(key, None)
-            else:
-                rows[key] = newer(rows.get(key), decode(record.value))
+            try:
+                self._take_one(part, record.key.decode(), record)
+            except ValueError as exc:
+                bad.append((record, exc))
+        if bad:
+            if self._unreadable is None:
+                raise bad[0][1]
+            await self._unreadable(chunk.partition, bad)
         part.position = chunk.next_offset
         self.recovered += len(chunk.records)
+
+    def _take_one(self, part: _Part[R], key: str, record: Record) -> None:
+        if record.value is None:
+            part.rows.pop(key, None)
+        else:
+            part.rows[key] = self._codec.newer(part.rows.get(key), self._codec.decode(record.value))
+        part.unreported[key] = record.offset

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from devconnect.domain import analytics
 from devconnect.domain.analytics import Row
 from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, USER_EVENTS, changelog
-from faust_batch.table import BatchTable, Log, Restored
+from faust_batch.table import BatchTable, Log, Restored, Unreadable
 
 #: What a row key starts with: each source topic has a clock of its own, and so rows of its own.
 PREFIXES: Mapping[str, str] = {USER_EVENTS.name: "u", CONNECTION_EVENTS.name: "c", MESSAGE_EVENTS.name: "m"}
@@ -30,12 +30,20 @@ class RowCodec:
 def build(
     log_of: Callable[[str], Log],
     restored_of: Callable[[str], Restored],
+    unreadable_of: Callable[[str], Unreadable],
     failed: Callable[[BaseException], None],
 ) -> dict[str, BatchTable[Row]]:
-    """The tables by name. `log_of` opens a changelog topic, `restored_of` gives each table's restore hook; `failed` is
-    told when a table can't be restored.
+    """The tables by name. `log_of` opens a changelog topic; the others give each table's hooks: what was restored, what
+    in the changelog is no row, and (for all) that a table can't be restored.
     """
     return {
-        name: BatchTable(name, log_of(changelog(name).name), RowCodec(), restored_of(name), failed)
+        name: BatchTable(
+            name,
+            log_of(changelog(name).name),
+            RowCodec(),
+            restored_of(name),
+            unreadable=unreadable_of(name),
+            failed=failed,
+        )
         for name in analytics.TABLES
     }

@@ -1,13 +1,16 @@
 """The analytics workers: they keep the tables, and publish the views that analysts read."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from agents.analytics import FoldTables
 from devconnect.adapters.redis.table_views import RedisTableViews
 from devconnect.domain.analytics import Row
-from devconnect.events.topics import EVENT_TOPICS
+from devconnect.events.topics import EVENT_TOPICS, changelog
 from devconnect.ports import metrics as m
+from devconnect.ports.publisher import DeadLetter
+from faust_batch.batch import Record
 from faust_batch.changelog import Changelog
 from faust_batch.table import BatchTable
 from tables import analytics
@@ -21,6 +24,7 @@ def wire(worker: Worker) -> None:
     tables = analytics.build(
         lambda topic: Changelog(worker.addresses.kafka, worker.producer, topic),
         lambda name: partial(views.note_restored, name),
+        lambda name: partial(_bury, worker, name),
         worker.crash,
     )
     views.watch(tables)
@@ -43,6 +47,25 @@ def wire(worker: Worker) -> None:
     worker.on_start(lambda: worker.background(asyncio.create_task(views.run(), name="views")))
     worker.refresh_with(measure)
     worker.ready_when(lambda: _restoring(list(tables.values())))
+
+
+async def _bury(worker: Worker, table: str, partition: int, bad: Sequence[tuple[Record, ValueError]]) -> None:
+    """What is in a changelog and is no row is kept where an operator finds it; its neighbours are restored."""
+    topic = changelog(table).name
+    letters = [
+        DeadLetter(
+            agent=f"restore-{table}",
+            cause=str(why),
+            topic=topic,
+            partition=partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+        )
+        for record, why in bad
+    ]
+    await worker.publisher.bury(letters)
+    worker.metrics.count(m.DEAD_LETTERS, f"restore-{table}", topic, by=len(letters))
 
 
 def _restoring(tables: list[BatchTable[Row]]) -> str | None:

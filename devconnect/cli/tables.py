@@ -14,6 +14,7 @@ from devconnect.domain import analytics
 from devconnect.domain.analytics import Row, Table
 from devconnect.events.topics import changelog
 from devconnect.settings import Settings
+from faust_batch.batch import Record
 from faust_batch.changelog import read_to_end
 
 
@@ -40,6 +41,8 @@ def show(name: str, as_json: bool) -> None:
         rows = asyncio.run(read_table(stack.addresses(settings).kafka, settings.partitions, table))
     except stack.StackError as error:
         raise CliError(str(error)) from None
+    except analytics.RowVersionError as error:
+        raise CliError(f"{error}: read it with the version that wrote it") from None
     except KafkaError as error:
         raise CliError(
             f"Kafka can't be read ({type(error).__name__}): `python -m devconnect status` says more"
@@ -53,17 +56,27 @@ def show(name: str, as_json: bool) -> None:
 async def read_table(bootstrap: str, partitions: int, table: Table) -> list[dict[str, str | int]]:
     """The rows of the table's view, merged from the changelog of every partition."""
     kept: dict[tuple[int, str], Row] = {}
+    bad = 0
     async for chunk in read_to_end(bootstrap, changelog(table.name).name, dict.fromkeys(range(partitions), 0)):
         for record in chunk.records:
             if record.key is None:
                 continue
-            place = chunk.partition, record.key.decode()
-            if record.value is None:
-                kept.pop(place, None)
-            else:
-                kept[place] = analytics.newer(kept.get(place), analytics.decode_row(record.value))
+            try:
+                _take(kept, chunk.partition, record)
+            except ValueError:
+                bad += 1
+    if bad:
+        click.echo(f"{bad} records of {changelog(table.name).name} are no rows: left out, see dead-letters", err=True)
     view = analytics.merge(table, ((key, row.values) for (_, key), row in kept.items()))
     return analytics.present(table, view)
+
+
+def _take(kept: dict[tuple[int, str], Row], partition: int, record: Record) -> None:
+    place = partition, (record.key or b"").decode()
+    if record.value is None:
+        kept.pop(place, None)
+    else:
+        kept[place] = analytics.newer(kept.get(place), analytics.decode_row(record.value))
 
 
 def _grid(table: Table, rows: list[dict[str, str | int]]) -> Grid:

@@ -121,11 +121,18 @@ def encode_row(row: Row) -> bytes:
     return msgspec.msgpack.encode((ROW_VERSION, row.seq, *row.values))
 
 
+class RowVersionError(Exception):
+    """A row of a version that this reader doesn't know: written by a newer program, and not to be passed over."""
+
+
 def decode_row(data: bytes) -> Row:
-    """The row in `data`; ValueError when it is of a version that isn't known."""
-    version, seq, *values = msgspec.msgpack.decode(data, type=list[int])
+    """The row in `data`; ValueError when it is none, RowVersionError when it is one of another version."""
+    try:
+        version, seq, *values = msgspec.msgpack.decode(data, type=list[int])
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise ValueError(f"no table row: {exc}") from exc
     if version != ROW_VERSION:
-        raise ValueError(f"a table row of version {version}: this reader knows {ROW_VERSION}")
+        raise RowVersionError(f"a table row of version {version}: this reader knows {ROW_VERSION}")
     return Row(tuple(values), seq)
 
 

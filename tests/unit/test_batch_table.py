@@ -1,14 +1,15 @@
 """Rows in memory are what the changelog says: never ahead of it, never behind what another owner wrote."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 
+import msgspec
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from devconnect.domain.analytics import Row
 from faust_batch import table as table_module
-from faust_batch.batch import RevokedError
+from faust_batch.batch import Record, RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
 from tests.fakes import MemoryLog, MemoryRecord
@@ -314,9 +315,25 @@ async def test_stop_ends_a_restore(table: BatchTable[Row], log: MemoryLog) -> No
     assert not table.is_ready()
 
 
-async def test_a_row_that_can_not_be_read_is_told_of_and_never_taken_for_restored() -> None:
+async def test_what_is_no_row_is_handed_out_and_its_neighbours_are_restored() -> None:
+    log, found = MemoryLog(), list[tuple[int, bytes | None]]()
+    await put(log, 0, before=1)
+    await log.append(0, [(b"key", b"no row"), (b"\xff", CODEC.encode(row(1)))])
+    await put(log, 0, after=2)
+
+    async def unreadable(partition: int, bad: Sequence[tuple[Record, ValueError]]) -> None:
+        found.extend((partition, record.value) for record, _ in bad)
+
+    table = BatchTable("t", log, CODEC, unreadable=unreadable)
+    table.assign({0})
+    assert seqs(await table.rows(0)) == {"before": 1, "after": 2}
+    assert found == [(0, b"no row"), (0, CODEC.encode(row(1)))]
+    await table.stop()
+
+
+async def test_a_row_of_a_newer_program_is_told_of_and_never_taken_for_restored() -> None:
     log, failures = MemoryLog(), asyncio.Queue[BaseException]()
-    await log.append(0, [(b"key", b"no row")])
+    await log.append(0, [(b"key", msgspec.msgpack.encode([99, 1, 1]))])
     table = BatchTable("t", log, CODEC, failed=failures.put_nowait)
     table.assign({0})
     assert await asyncio.wait_for(failures.get(), 5) is not None
