@@ -63,9 +63,9 @@ class BatchConsumer(driver.Consumer):
 
     # -- delivery
 
-    async def getmany(  # Faust calls it with a timeout
+    async def getmany(
         self,
-        timeout: float,  # noqa: ASYNC109
+        timeout: float,  # noqa: ASYNC109  # Faust's interface: it is called with one
     ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message a partition, its value the `Batch`."""
         before = (self._seeks, self.app.consumer_generation_id)

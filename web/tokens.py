@@ -53,6 +53,7 @@ class Tokens:
         """The signature and the claims; the times are checked against our own clock."""
         options: Mapping[str, Any] = {"require": ["sub", "sid", "exp"], "verify_exp": False, "verify_iat": False}
         try:
+            # PyJWT's type of options is private.
             found = jwt.decode(token, self._key, algorithms=[ALGORITHM], options={**options})  # type: ignore[arg-type]
         except jwt.InvalidTokenError:
             return None

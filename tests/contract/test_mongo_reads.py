@@ -182,5 +182,5 @@ async def test_what_the_database_does_not_hold_is_not_made_up(db: Database) -> N
     reads = MongoReads(db)
     assert reads.source == "database"
     assert await reads.presence(["ada"], NOON) == [PresenceView(user="ada", online=False, last_seen=0)]
-    assert await reads.table("events_by_type", None, 10) is None  # type: ignore[func-returns-value]
+    assert await reads.table("events_by_type", None, 10) is None
     assert await reads.credentials("nobody@example.org") is None

@@ -171,7 +171,7 @@ async def test_a_session_that_ended_in_either_store_is_over() -> None:
         ada = await house.person("ada")
         await ada.ask("DELETE", "/v1/sessions/current")
         for cache, database in (("up", "up"), ("wiped", "up"), ("down", "up"), ("up", "down")):
-            house.cache.state, house.database.state = cache, database  # type: ignore[assignment]
+            house.cache.state, house.database.state = cache, database
             house.clock.now += 2000
             assert is_problem(await ada.ask("GET", "/v1/me"), 401, "not_logged_in")
 

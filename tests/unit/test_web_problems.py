@@ -159,7 +159,7 @@ async def test_too_many_passwords_at_once_is_503() -> None:
         async def busy(*_: object) -> None:
             raise BusyError("too many")
 
-        house.passwords.verify = busy  # type: ignore[assignment, method-assign]
+        house.passwords.verify = busy
         answer = await house.ask("POST", "/v1/sessions", {"email": "a@b.de", "password": "x"})
         assert is_problem(answer, 503, "too_busy")
 

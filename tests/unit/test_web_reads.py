@@ -35,7 +35,7 @@ async def test_without_the_cache_every_read_comes_from_the_database_and_says_so(
             house.clock.now += OPEN_MS
             before = await ada.ask("GET", path)
             assert (before.status, before.headers["X-Source"]) == (200, "cache"), path
-            house.cache.state = state  # type: ignore[assignment]
+            house.cache.state = state
             house.metrics.counts.clear()
             after = await ada.ask("GET", path)
             assert after.status == 200
@@ -99,7 +99,7 @@ async def test_a_person_the_cache_does_not_know_yet_is_found() -> None:
         async def all_but_bob(ids: list[str]) -> list[object]:
             return [None if user == bob.id else view for user, view in zip(ids, await known(ids), strict=True)]
 
-        house.cache.users = all_but_bob  # type: ignore[assignment, method-assign]
+        house.cache.users = all_but_bob
         answer = await ada.ask("GET", "/v1/connections")
         assert [one["user"]["id"] for one in answer.json["items"]] == [bob.id]
         assert answer.headers["X-Source"] == "database"

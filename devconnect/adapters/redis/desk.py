@@ -203,7 +203,7 @@ class RedisAnswerDesk:
             finally:
                 self._subscribed.clear()
                 with suppress(RedisError, OSError):
-                    await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no type for it
             await asyncio.sleep(RECONNECT)
 
     async def _hear(self, pubsub: PubSub) -> None:
