@@ -73,6 +73,7 @@ async def test_a_dead_server_is_unavailable_within_the_bound_and_back_with_every
     own_server.kill()
     await all_unavailable(every_call(db, within=2.5), bound=3.0)
     own_server.start()
+    await wait_until_answered(db)
     assert await truth.decisions(["kept"]) == {"kept": a_decision("kept")}
     assert await truth.load([Ref("user", "ada")]) == {Ref("user", "ada"): a_user("ada")}
     assert len((await MongoReads(db).history("ada.bob", None, 5)).items) == 1
@@ -97,6 +98,7 @@ async def test_a_server_that_hangs_is_unavailable_within_the_bound(
 
 
 async def wait_until_answered(db: Database) -> None:
+    """The driver looks for a server that it has lost every half second: up to then it says that there is none."""
     async with asyncio.timeout(15):
         while True:
             try:
@@ -129,6 +131,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_it(
     *died, _ = await asyncio.gather(*map(decide, range(8)), kill_in_the_middle(), return_exceptions=True)
     assert {type(each) for each in died} == {UnavailableError}
     own_server.start()
+    await wait_until_answered(db)
     stored = await truth.decisions(acknowledged)
     assert stored.keys() == set(acknowledged)
     await close(db)
