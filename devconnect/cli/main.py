@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tables": ("devconnect.cli.tables:tables", "Read the tables that the fleet keeps."),
     "users": ("devconnect.cli.users:users", "Look after accounts and their roles."),
     "replay": ("devconnect.cli.replay:replay", "Play a recorded interaction trace through the gateway."),
+    "bench": ("devconnect.cli.bench:bench", "Measure the fleet against its peers, and its latency."),
 }
 
 
