@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from agents.processing import Item, together
+from agents.processing import Slice, together
 from devconnect.domain import analytics
 from devconnect.domain.analytics import Row
 from devconnect.events.facts import AnyEvent
@@ -24,17 +24,10 @@ class FoldTables:
         self._tables = tables
         self._views = views
 
-    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, slices: Sequence[Slice[AnyEvent]]) -> None:
         """Count the events in every table; each touched row is written once."""
-        by_partition: dict[int, list[AnyEvent]] = {}
-        for item in items:
-            by_partition.setdefault(item.place.partition, []).append(item.value)
         await together(
-            *(
-                self._fold(table, partition, events)
-                for partition, events in by_partition.items()
-                for table in self._tables.values()
-            )
+            *(self._fold(table, part.partition, part.values) for part in slices for table in self._tables.values())
         )
 
     async def _fold(self, table: BatchTable[Row], partition: int, events: Sequence[AnyEvent]) -> None:

@@ -7,10 +7,10 @@ harmless when it is repeated.
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
-from agents.processing import Item, together
+from agents.processing import Slice, together
 from devconnect.domain import deciding, projections
 from devconnect.domain.deciding import Placed, Settlement
-from devconnect.domain.model import Decision, Snapshot
+from devconnect.domain.model import Decision, Place, Snapshot
 from devconnect.domain.projections import MarkNotificationsRead, Update
 from devconnect.events.base import type_of
 from devconnect.events.commands import AnyCommand
@@ -47,9 +47,13 @@ class DecideCommands:
         self._answers = answers
         self._metrics = metrics
 
-    async def apply(self, items: Sequence[Item[AnyCommand]]) -> None:
+    async def apply(self, slices: Sequence[Slice[AnyCommand]]) -> None:
         """Decide each command once, have its effects, and answer it."""
-        batch = [Placed(item.place, item.value) for item in items]
+        batch = [
+            Placed(Place(part.topic, part.partition, record.offset), command)
+            for part in slices
+            for record, command in zip(part.records, part.values, strict=True)
+        ]
         settlement = await self._settle(batch)
         await together(
             self._truth.save(settlement.documents),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.processing import Item
+from agents.processing import Slice
 from devconnect.domain import notifications, projections
 from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import AnyEvent, NotificationRaised
@@ -22,9 +22,10 @@ class DecideNotifications:
         self.codec = topic.codec
         self._publisher = publisher
 
-    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, slices: Sequence[Slice[AnyEvent]]) -> None:
         """Raise the notifications that these events call for."""
-        raised = [found for item in items if (found := notifications.decide(item.value)) is not None]
+        events = (event for part in slices for event in part.values)
+        raised = [found for event in events if (found := notifications.decide(event)) is not None]
         if raised:
             records = [Record(event.key.encode(), notification_events.encode(event)) for event in raised]
             await self._publisher.spread(NOTIFICATION_EVENTS.name, records)
@@ -40,8 +41,8 @@ class DeliverInApp:
         self._truth = truth
         self._store = store
 
-    async def apply(self, items: Sequence[Item[NotificationRaised]]) -> None:
+    async def apply(self, slices: Sequence[Slice[NotificationRaised]]) -> None:
         """Keep the notifications in the database, then show them."""
-        updates = [update for item in items for update in projections.project(item.value)]
+        updates = [update for part in slices for event in part.values for update in projections.project(event)]
         await self._truth.add_notifications([update for update in updates if isinstance(update, AddNotification)])
         await self._store.apply(updates)

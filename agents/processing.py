@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from devconnect.domain.model import Place
 from devconnect.events.codec import Codec, CodecError
 from devconnect.ports import metrics as m
 from devconnect.ports.clock import Clock
@@ -26,23 +25,25 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 2.0
 
 
-class Item(Struct, Generic[T], frozen=True):
-    """A decoded record and where it stands."""
+class Slice(Struct, Generic[T], frozen=True):
+    """Decoded records of one partition in offset order; each value stands at the index of its record."""
 
-    place: Place
-    value: T
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    values: Sequence[T]
 
 
 class Step(Protocol[T]):
-    """What one agent does with decoded items of a topic: those of one partition are in order."""
+    """What one agent does with the decoded records of a topic."""
 
     name: str
     codec: Codec[T]
 
-    async def apply(self, items: Sequence[Item[T]]) -> None:
-        """Have the effects of these items; called again with the same ones, have them once all the same.
+    async def apply(self, slices: Sequence[Slice[T]]) -> None:
+        """Have the effects of these records, a slice a partition; called again with the same ones, have them once.
 
-        Raises UnavailableError to be called again later. Any other error means that one of the items can't be applied.
+        Raises UnavailableError to be called again later. Any other error means that one of them can't be applied.
         """
 
 
@@ -57,60 +58,82 @@ class Processor(Generic[T]):
 
     async def __call__(self, batches: Sequence[Batch]) -> None:
         began = self._clock.now_ms()
-        records = {
-            Place(batch.topic, batch.partition, record.offset): record for batch in batches for record in batch.records
-        }
-        items, letters = self._decode(records)
+        slices, letters = self._decode(batches)
         if letters:
             await self._bury(letters)
-        if items:
-            await self._apply(items, records)
+        if slices:
+            await self._apply(slices)
         self._record(batches, began)
 
-    def _decode(self, records: Mapping[Place, Record]) -> tuple[list[Item[T]], list[DeadLetter]]:
-        items: list[Item[T]] = []
+    def _decode(self, batches: Sequence[Batch]) -> tuple[list[Slice[T]], list[DeadLetter]]:
+        """A slice for each partition of which something can be decoded, and the letters for what can't."""
+        partitions: dict[tuple[str, int], list[Record]] = {}
+        for batch in batches:
+            partitions.setdefault((batch.topic, batch.partition), []).extend(batch.records)
+        slices: list[Slice[T]] = []
         letters: list[DeadLetter] = []
-        for place, record in records.items():
+        for (topic, partition), records in partitions.items():
             try:
-                items.append(Item(place, self._step.codec.decode(record.value)))
-            except CodecError as exc:
-                letters.append(self._letter(place, record, str(exc)))
-        return items, letters
+                values = self._step.codec.decode_all([record.value for record in records])
+                slices.append(Slice(topic, partition, records, values))
+            except CodecError:
+                found, bad = self._decode_each(topic, partition, records)
+                letters += bad
+                if found.values:
+                    slices.append(found)
+        return slices, letters
 
-    async def _apply(self, items: Sequence[Item[T]], records: Mapping[Place, Record]) -> None:
-        """Apply all, or halve until the items that can't be applied stand alone, and bury those."""
+    def _decode_each(self, topic: str, partition: int, records: Sequence[Record]) -> tuple[Slice[T], list[DeadLetter]]:
+        good: list[Record] = []
+        values: list[T] = []
+        letters: list[DeadLetter] = []
+        for record in records:
+            try:
+                values.append(self._step.codec.decode(record.value))
+            except CodecError as exc:
+                letters.append(self._letter(topic, partition, record, str(exc)))
+            else:
+                good.append(record)
+        return Slice(topic, partition, good, values), letters
+
+    async def _apply(self, slices: Sequence[Slice[T]]) -> None:
+        """Apply all, or halve until the records that can't be applied stand alone, and bury those."""
         try:
-            await self._apply_when_possible(items)
+            await self._apply_when_possible(slices)
         except RevokedError:
             raise
         except Exception as exc:
-            if len(items) == 1:
-                place = items[0].place
-                logger.exception("%s: %s is buried", self._step.name, place)
-                await self._bury([self._letter(place, records[place], f"{type(exc).__name__}: {exc}")])
+            halves = _halved(slices)
+            if halves is None:
+                [only] = slices
+                [record] = only.records
+                logger.exception(
+                    "%s: %s-%d at %d is buried", self._step.name, only.topic, only.partition, record.offset
+                )
+                cause = f"{type(exc).__name__}: {exc}"
+                await self._bury([self._letter(only.topic, only.partition, record, cause)])
                 return
-            middle = len(items) // 2
-            await self._apply(items[:middle], records)
-            await self._apply(items[middle:], records)
+            for half in halves:
+                await self._apply(half)
 
-    async def _apply_when_possible(self, items: Sequence[Item[T]]) -> None:
+    async def _apply_when_possible(self, slices: Sequence[Slice[T]]) -> None:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._step.apply(items)
+                return await self._step.apply(slices)
             except UnavailableError as exc:
                 self._metrics.count(m.RETRIES, self._step.name)
                 logger.warning("%s waits: %s", self._step.name, exc)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 wait = min(wait * 2, LONGEST_WAIT)
 
-    def _letter(self, place: Place, record: Record, cause: str) -> DeadLetter:
+    def _letter(self, topic: str, partition: int, record: Record, cause: str) -> DeadLetter:
         return DeadLetter(
             agent=self._step.name,
             cause=cause,
-            topic=place.topic,
-            partition=place.partition,
-            offset=place.offset,
+            topic=topic,
+            partition=partition,
+            offset=record.offset,
             key=record.key,
             value=record.value,
         )
@@ -127,6 +150,21 @@ class Processor(Generic[T]):
         self._metrics.observe(m.BATCH_RECORDS, name, value=count)
         self._metrics.observe(m.BATCH_SECONDS, name, value=(now - began) / 1000)
         self._metrics.observe(m.EVENT_AGE, name, value=max(0, now - oldest) / 1000)
+
+
+def _halved(slices: Sequence[Slice[T]]) -> tuple[Sequence[Slice[T]], Sequence[Slice[T]]] | None:
+    """The slices, or the only one's records, in two halves; None for a single record."""
+    if len(slices) > 1:
+        middle = len(slices) // 2
+        return slices[:middle], slices[middle:]
+    [only] = slices
+    middle = len(only.records) // 2
+    if middle == 0:
+        return None
+    return (
+        [Slice(only.topic, only.partition, only.records[:middle], only.values[:middle])],
+        [Slice(only.topic, only.partition, only.records[middle:], only.values[middle:])],
+    )
 
 
 async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:

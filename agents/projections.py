@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.processing import Item
+from agents.processing import Slice
 from devconnect.domain import projections
 from devconnect.events.facts import AnyEvent
 from devconnect.events.topics import Topic
@@ -19,8 +19,8 @@ class ProjectEvents:
         self.codec = topic.codec
         self._store = store
 
-    async def apply(self, items: Sequence[Item[AnyEvent]]) -> None:
+    async def apply(self, slices: Sequence[Slice[AnyEvent]]) -> None:
         """Apply what each event changes in what people read."""
-        updates = [update for item in items for update in projections.project(item.value)]
+        updates = [update for part in slices for event in part.values for update in projections.project(event)]
         if updates:
             await self._store.apply(updates)

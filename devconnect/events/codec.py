@@ -1,6 +1,6 @@
 """Bytes to commands and events and back: JSON, checked against the types, older versions lifted on the way in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -29,6 +29,7 @@ class Codec(Generic[T]):
     def __init__(self, types: Any, lifts: Mapping[tuple[str, int], Lift] | None = None) -> None:
         members: tuple[type[T], ...] = get_args(types) or (types,)
         self._current = {_tag(member): _version(member) for member in members}
+        self._versions = {member: _version(member) for member in members}
         self._lifts = dict(lifts or {})
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(types)
         self._types = types
@@ -48,9 +49,20 @@ class Codec(Generic[T]):
             return self._decode_older(data, exc)
         except NOT_JSON as exc:
             raise CodecError(f"not JSON: {exc}") from exc
-        if value.v == self._current[_tag(type(value))]:  # type: ignore[attr-defined]  # each has `v`: see _version
+        if value.v == self._versions[type(value)]:  # type: ignore[attr-defined]  # each has `v`: see _version
             return value
         return self._decode_older(data, None)
+
+    def decode_all(self, data: Sequence[bytes | None]) -> list[T]:
+        """The value of each, in order; CodecError when there is one that can't be decoded, without saying which."""
+        decode, versions = self._decoder.decode, self._versions
+        try:
+            values = [decode(each) for each in data]  # type: ignore[arg-type]  # None is a TypeError
+        except (*NOT_JSON, TypeError):
+            return [self.decode(each) for each in data]
+        if all(value.v == versions[type(value)] for value in values):  # type: ignore[attr-defined]  # as above
+            return values
+        return [self.decode(each) for each in data]
 
     def _decode_older(self, data: bytes, cause: msgspec.ValidationError | None) -> T:
         try:

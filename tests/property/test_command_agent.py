@@ -7,13 +7,12 @@ from itertools import count
 from hypothesis import given, settings, strategies as st
 
 from agents.commands import DecideCommands
-from agents.processing import Item
-from devconnect.domain.model import Place
+from agents.processing import Slice
 from devconnect.events import commands as c
 from devconnect.events.base import SEQ_STRIDE
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, topic_of
 from devconnect.ports.metrics import NoMetrics
-from tests.fakes import CrashError, MemoryAnswers, MemoryProjections, MemoryPublisher, MemoryTruth
+from tests.fakes import CrashError, MemoryAnswers, MemoryProjections, MemoryPublisher, MemoryRecord, MemoryTruth
 
 TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 USERS = ("ann", "bob", "cem")
@@ -93,7 +92,7 @@ class Fleet:
         """Work off what isn't committed, a topic after the other."""
         for topic in TOPICS:
             commands = [command for command in log if topic_of(command) is topic]
-            items = [Item(Place(topic.name, 0, offset), command) for offset, command in enumerate(commands)]
+            records = [MemoryRecord(offset, None, None) for offset in range(len(commands))]
             step = DecideCommands(
                 topic,
                 truth=self.truth,
@@ -102,9 +101,10 @@ class Fleet:
                 answers=self.answers,
                 metrics=NoMetrics(),
             )
-            while (start := self.committed[topic.name]) < len(items):
-                await step.apply(items[start : start + batch])
-                self.committed[topic.name] = start + batch
+            while (start := self.committed[topic.name]) < len(commands):
+                end = start + batch
+                await step.apply([Slice(topic.name, 0, records[start:end], commands[start:end])])
+                self.committed[topic.name] = end
 
     def events(self) -> dict[tuple[str, int], list[bytes]]:
         """What a reader that skips repeats sees of each partition; their first sight must be in order."""

@@ -197,6 +197,23 @@ def test_an_old_record_that_fits_the_new_type_is_lifted_all_the_same() -> None:
     assert codec.decode(written({"type": "thing.named", "first": "ann", "last": "Ba", "v": 2})) == Thing("ANN", "Ba")
 
 
+def test_many_at_once_are_what_each_is_alone() -> None:
+    """Old ones, ones that fit the type of now, and ones that are none."""
+    codec: Codec[Any] = Codec(Thing, {("thing.named", 2): lambda fields: {**fields, "first": fields["first"].upper()}})
+    old = written({"type": "thing.named", "first": "ann", "last": "Ba", "v": 2})
+    now = written({"type": "thing.named", "first": "Cem", "last": "Da", "v": 3})
+    assert codec.decode_all([now, old, now]) == [Thing("Cem", "Da"), Thing("ANN", "Ba"), Thing("Cem", "Da")]
+    assert codec.decode_all([now, now]) == [Thing("Cem", "Da")] * 2
+    assert codec.decode_all([]) == []
+
+
+@pytest.mark.parametrize("bad", [None, b"", b"hello", b"\xff", b"[" * 100_000, b'{"type":"thing.named","v":9}'])
+def test_one_among_many_that_can_not_be_decoded_is_a_codec_error(bad: bytes | None) -> None:
+    now = written({"type": "thing.named", "first": "Cem", "last": "Da", "v": 3})
+    with pytest.raises(CodecError):
+        LIFTED.decode_all([now, bad, now])
+
+
 def test_the_version_of_one_type_says_nothing_of_another() -> None:
     assert LIFTED.decode(b'{"type":"thing.other","v":1}') == Other()
     with pytest.raises(CodecError, match=r"thing.other of version 3: this reader knows up to 1"):

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from agents import processing
-from agents.processing import Item, Processor, together
+from agents.processing import Processor, Slice, together
 from devconnect.events.codec import Codec
 from devconnect.ports.publisher import DeadLetter
 from devconnect.ports.truth import UnavailableError
@@ -38,11 +38,15 @@ class Keep:
         self.calls: list[list[str]] = []
         self._fail = fail
 
-    async def apply(self, items: Sequence[Item[Thing]]) -> None:
-        names = [item.value.name for item in items]
+    async def apply(self, slices: Sequence[Slice[Thing]]) -> None:
+        names = [value.name for part in slices for value in part.values]
         self.calls.append(names)
         self._fail(names)
-        self.kept += [(item.place.partition, item.place.offset, item.value.name) for item in items]
+        self.kept += [
+            (part.partition, record.offset, value.name)
+            for part in slices
+            for record, value in zip(part.records, part.values, strict=True)
+        ]
 
 
 class Fixture:
@@ -223,9 +227,9 @@ async def test_what_was_done_is_measured() -> None:
     began = given.clock.now
     real_apply = step.apply
 
-    async def apply(items: Sequence[Item[Thing]]) -> None:
+    async def apply(slices: Sequence[Slice[Thing]]) -> None:
         given.clock.now += 500
-        await real_apply(items)
+        await real_apply(slices)
 
     step.apply = apply
     batches = [
