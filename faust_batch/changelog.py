@@ -13,11 +13,12 @@ FETCH_BYTES = 4 * 1024 * 1024
 
 
 class Chunk(NamedTuple):
-    """Records of one partition, read back; `next_offset` is where reading goes on."""
+    """Records of one partition, read back; `next_offset` is where reading goes on, `end` where it will end."""
 
     partition: int
     records: Sequence[Record]
     next_offset: int
+    end: int
 
 
 class Changelog:
@@ -64,7 +65,7 @@ async def read_to_end(bootstrap: str, topic: str, positions: Mapping[int, int]) 
                 position = await consumer.position(tp)
                 records = found.get(tp, [])
                 if records:
-                    yield Chunk(tp.partition, records, position)
+                    yield Chunk(tp.partition, records, position, ends[tp])
                 if position >= ends[tp]:
                     pending.discard(tp)
                     consumer.pause(tp)

@@ -12,7 +12,7 @@ PREFIXES: Mapping[str, str] = {USER_EVENTS.name: "u", CONNECTION_EVENTS.name: "c
 
 
 class RowCodec:
-    """Rows as the domain writes them; of two versions the one that has counted more events wins."""
+    """Rows as the domain writes them; of two versions the one that has counted more events is the newer."""
 
     def encode(self, row: Row) -> bytes:
         """The row as bytes."""
@@ -22,9 +22,9 @@ class RowCodec:
         """The row in these bytes."""
         return analytics.decode_row(data)
 
-    def newer(self, one: Row | None, other: Row) -> Row:
-        """The version that has counted more."""
-        return analytics.newer(one, other)
+    def order(self, data: bytes) -> int:
+        """How many events a version has seen, as far as that tells two versions apart: its seq."""
+        return analytics.seq_in(data)
 
 
 def build(

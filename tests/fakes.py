@@ -280,7 +280,7 @@ class MemoryLog(Log):
             log = self.partitions.get(partition, [])
             for start in range(position, len(log), self.chunk):
                 records = log[start : start + self.chunk]
-                yield Chunk(partition, records, start + len(records))
+                yield Chunk(partition, records, start + len(records), len(log))
                 await self.reading.wait()
                 if self.read_errors:
                     raise self.read_errors.pop(0)

@@ -115,10 +115,13 @@ def fold(table: Table, rows: Mapping[str, Row], prefix: str, events: Iterable[f.
 #: The version of a row's encoding, first in each.
 ROW_VERSION = 1
 
+_encode_numbers = msgspec.msgpack.Encoder().encode
+_decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
+
 
 def encode_row(row: Row) -> bytes:
     """A row as MessagePack: [version, seq, values…]."""
-    return msgspec.msgpack.encode((ROW_VERSION, row.seq, *row.values))
+    return _encode_numbers((ROW_VERSION, row.seq, *row.values))
 
 
 class RowVersionError(Exception):
@@ -127,13 +130,25 @@ class RowVersionError(Exception):
 
 def decode_row(data: bytes) -> Row:
     """The row in `data`; ValueError when it is none, RowVersionError when it is one of another version."""
+    numbers = _numbers(data)
+    return Row(tuple(numbers[2:]), numbers[1])
+
+
+def seq_in(data: bytes) -> int:
+    """The seq of the row in `data`; raises what `decode_row` does."""
+    return _numbers(data)[1]
+
+
+def _numbers(data: bytes) -> list[int]:
     try:
-        version, seq, *values = msgspec.msgpack.decode(data, type=list[int])
-    except (msgspec.DecodeError, ValueError) as exc:
+        numbers = _decode_numbers(data)
+    except msgspec.DecodeError as exc:
         raise ValueError(f"no table row: {exc}") from exc
-    if version != ROW_VERSION:
-        raise RowVersionError(f"a table row of version {version}: this reader knows {ROW_VERSION}")
-    return Row(tuple(values), seq)
+    if len(numbers) < 2:
+        raise ValueError("no table row: too short")
+    if numbers[0] != ROW_VERSION:
+        raise RowVersionError(f"a table row of version {numbers[0]}: this reader knows {ROW_VERSION}")
+    return numbers
 
 
 def newer(one: Row | None, other: Row) -> Row:

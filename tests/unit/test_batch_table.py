@@ -339,3 +339,67 @@ async def test_a_row_of_a_newer_program_is_told_of_and_never_taken_for_restored(
     assert await asyncio.wait_for(failures.get(), 5) is not None
     assert not table.is_ready()
     await table.stop()
+
+
+# -- somebody who is too late to know better
+
+
+async def test_an_older_version_behind_a_newer_one_is_written_over_again(
+    table: BatchTable[Row], log: MemoryLog
+) -> None:
+    """Compaction keeps the last record of a key, so the last must be the newest."""
+    for seq in (5, 9, 7):
+        await put(log, 0, a=seq)
+    await put(log, 0, b=1)
+    table.assign([0])
+    await soon(table.rows(0))
+    assert [(record.key, CODEC.decode(record.value or b"").seq) for record in log.partitions[0][4:]] == [(b"a", 9)]
+    assert table.repaired == 1
+
+
+async def test_what_somebody_wrote_between_own_writes_is_taken_or_written_over(
+    table: BatchTable[Row], log: MemoryLog
+) -> None:
+    table.assign([0])
+    rows = await soon(table.rows(0))
+    await table.write(0, {"a": row(5), "c": row(1)})
+    await put(log, 0, a=3, b=4)
+    await table.write(0, {"c": row(6)})
+    assert seqs(rows) == {"a": 5, "b": 4, "c": 6}
+    last = {record.key: CODEC.decode(record.value or b"").seq for record in log.partitions[0]}
+    assert last == {b"a": 5, b"b": 4, b"c": 6}
+    assert table.repaired == 1
+
+
+async def test_own_writes_that_overlap_are_no_gap(table: BatchTable[Row], log: MemoryLog) -> None:
+    table.assign([0])
+    await soon(table.rows(0))
+    log.acknowledging.clear()
+    writes = [asyncio.create_task(table.write(0, {f"k{n}": row(n)})) for n in range(5)]
+    await turns()
+    log.acknowledging.set()
+    await asyncio.gather(*writes)
+    assert len(log.reads) == 1
+    table.assign([0])
+    await soon(table.rows(0))
+    assert log.reads[-1] == {0: 5}
+
+
+async def test_a_row_that_is_removed_leaves_a_tombstone(table: BatchTable[Row], log: MemoryLog) -> None:
+    table.assign([0])
+    rows = await soon(table.rows(0))
+    await table.write(0, {"a": row(1), "b": row(2)})
+    await table.write(0, {"a": None})
+    assert seqs(rows) == {"b": 2}
+    assert (log.partitions[0][-1].key, log.partitions[0][-1].value) == (b"a", None)
+
+
+async def test_a_restore_says_how_far_it_is(table: BatchTable[Row], log: MemoryLog) -> None:
+    await put(log, 0, a=1, b=2, c=3, d=4)
+    log.reading.clear()
+    table.assign([0])
+    await turns()
+    assert table.progress() == (2, 4)
+    log.reading.set()
+    await soon(table.rows(0))
+    assert table.progress() == (0, 0)
