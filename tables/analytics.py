@@ -1,14 +1,11 @@
 """The analytics tables of a worker: one `BatchTable` for each table of the domain."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from devconnect.domain import analytics
 from devconnect.domain.analytics import Row
-from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, USER_EVENTS, changelog
+from devconnect.events.topics import changelog
 from faust_batch.table import BatchTable, Log, Restored, Unreadable
-
-#: What a row key starts with: each source topic has a clock of its own, and so rows of its own.
-PREFIXES: Mapping[str, str] = {USER_EVENTS.name: "u", CONNECTION_EVENTS.name: "c", MESSAGE_EVENTS.name: "m"}
 
 
 class RowCodec:

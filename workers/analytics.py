@@ -29,7 +29,7 @@ def wire(worker: Worker) -> None:
     )
     views.watch(tables)
     for topic in EVENT_TOPICS:
-        worker.add(topic, FoldTables(topic, tables, views))
+        worker.add(topic, FoldTables(topic, tables, views, worker.metrics))
 
     def assign(partitions: set[int]) -> None:
         for table in tables.values():

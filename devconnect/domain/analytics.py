@@ -1,24 +1,41 @@
-"""The analytics tables as pure folds: what an event adds to which key, and how the partitions' parts make a view.
+"""The analytics tables: what they count, how a row is written, and how the partitions' parts make a view.
 
 A table holds partial aggregates: one row a source partition and key, with the `seq` of the last event that it counted.
 An event counts where its `seq` is above the row's, so a replay adds nothing. A view merges the rows of all partitions.
+
+A windowed table has a row a window, or a row a window and member. For each source partition it has a mark besides, a
+row that says up to where its windows are closed. What lies further back than the table keeps isn't counted any more.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from operator import add
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Struct
 
 from devconnect.events import facts as f
-from devconnect.events.base import type_of
+from devconnect.events.base import Event
+from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, USER_EVENTS
 
 MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 
 Values = tuple[int, ...]
-#: What an event adds: at most one entry a key.
-Touch = Callable[[f.AnyEvent], Iterable[tuple[str, Values]]]
+Kind = type[Event]
+
+#: What each topic of events carries.
+CARRIED: Mapping[str, Collection[Kind]] = {
+    USER_EVENTS.name: get_args(f.AnyUserEvent),
+    CONNECTION_EVENTS.name: get_args(f.AnyConnectionEvent),
+    MESSAGE_EVENTS.name: get_args(f.AnyMessageEvent),
+}
+#: What a row key starts with: each source topic has a clock of its own, and so rows of its own.
+PREFIXES: Mapping[str, str] = {USER_EVENTS.name: "u", CONNECTION_EVENTS.name: "c", MESSAGE_EVENTS.name: "m"}
+#: Begins the key of a mark: `~prefix`.
+MARK = "~"
 
 
 class Row(NamedTuple):
@@ -28,88 +45,146 @@ class Row(NamedTuple):
     seq: int
 
 
+#: `Row(values, seq)` of the pair (values, seq), at a third of the time.
+row_of: Callable[[tuple[Values, int]], Row] = partial(tuple.__new__, Row)
+
+
+class Count(NamedTuple):
+    """What an event adds to a column: `by`, in the row that `field` of the event names, or else the text `name`."""
+
+    column: str
+    field: str = ""
+    name: str = ""
+    by: int = 1
+
+
 class Table(Struct, frozen=True, kw_only=True):
-    """One table. `shape` says how parts merge: "sum" adds the columns up, "distinct" counts the members of a window
-    (its row keys are `window|member`). `buckets` is how many parts the view of a large "sum" table is kept in.
+    """One table. `shape` says how parts merge: "sum" adds the columns up, "distinct" counts the members of a window.
+
+    `counts` has what each type of event adds; an event adds to a row at most once. `buckets` is how many parts the view
+    of a large "sum" table is kept in. A windowed table has windows of `window_ms`, which are let go of `keep_ms` after
+    their end; their rows are named by the window's start, and by `start|member` in a "distinct" table.
     """
 
     name: str
     key: str
     columns: tuple[str, ...]
     shape: Literal["sum", "distinct"]
-    touch: Touch
+    counts: Mapping[Kind, tuple[Count, ...]]
     buckets: int = 1
+    window_ms: int = 0
+    keep_ms: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The topics whose events it counts."""
+        return tuple(topic for topic, kinds in CARRIED.items() if any(kind in self.counts for kind in kinds))
 
 
-def _by_type(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:
-    yield type_of(event), (1,)
+_EVERYTHING: tuple[Kind, ...] = tuple(kind for kinds in CARRIED.values() for kind in kinds)
 
 
-def _activity(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:
-    match event:
-        case f.MessageSent():
-            yield event.sender, (1, 0, 0, 0)
-            yield event.recipient, (0, 1, 0, 0)
-        case f.ConnectionRequested():
-            yield event.by, (0, 0, 1, 0)
-        case f.ConnectionAccepted():
-            yield event.by, (0, 0, 0, 1)
-            yield event.other, (0, 0, 0, 1)
-        case f.ConnectionRemoved():
-            yield event.by, (0, 0, 0, -1)
-            yield event.other, (0, 0, 0, -1)
+def _tag(kind: Kind) -> str:
+    return str(kind.__struct_config__.tag)
 
 
-def _per_minute(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:
-    if isinstance(event, f.MessageSent):
-        yield str(event.at - event.at % MINUTE_MS), (1,)
+def _active(kind: Kind) -> str:
+    """The field that says who was active."""
+    return "sender" if kind is f.MessageSent else "by" if issubclass(kind, f.ConnectionEvent) else "user"
 
 
-def _active(event: f.AnyEvent) -> Iterable[tuple[str, Values]]:
-    match event:
-        case f.MessageSent():
-            user = event.sender
-        case f.ConnectionEvent():
-            user = event.by
-        case f.UserEvent() | f.MessageDelivered() | f.MessageRead():
-            user = event.user
-        case _:
-            return
-    yield f"{event.at - event.at % HOUR_MS}|{user}", (1,)
-
-
-EVENTS_BY_TYPE = Table(name="events_by_type", key="type", columns=("count",), shape="sum", touch=_by_type)
+EVENTS_BY_TYPE = Table(
+    name="events_by_type",
+    key="type",
+    columns=("count",),
+    shape="sum",
+    counts={kind: (Count("count", name=_tag(kind)),) for kind in _EVERYTHING},
+)
 USER_ACTIVITY = Table(
     name="user_activity",
     key="user",
     columns=("messages_sent", "messages_received", "requests_sent", "connections"),
     shape="sum",
-    touch=_activity,
+    counts={
+        f.MessageSent: (Count("messages_sent", "sender"), Count("messages_received", "recipient")),
+        f.ConnectionRequested: (Count("requests_sent", "by"),),
+        f.ConnectionAccepted: (Count("connections", "by"), Count("connections", "other")),
+        f.ConnectionRemoved: (Count("connections", "by", by=-1), Count("connections", "other", by=-1)),
+    },
     buckets=256,
 )
 MESSAGES_PER_MINUTE = Table(
-    name="messages_per_minute", key="minute", columns=("count",), shape="sum", touch=_per_minute
+    name="messages_per_minute",
+    key="minute",
+    columns=("count",),
+    shape="sum",
+    counts={f.MessageSent: (Count("count"),)},
+    window_ms=MINUTE_MS,
+    keep_ms=7 * DAY_MS,
 )
-ACTIVE_USERS = Table(name="active_users", key="hour", columns=("users",), shape="distinct", touch=_active)
+ACTIVE_USERS = Table(
+    name="active_users",
+    key="hour",
+    columns=("users",),
+    shape="distinct",
+    counts={kind: (Count("users", _active(kind)),) for kind in _EVERYTHING},
+    window_ms=HOUR_MS,
+    keep_ms=2 * DAY_MS,
+)
+DAILY_TOTALS = Table(
+    name="daily_totals",
+    key="day",
+    columns=("sign_ups", "log_ins", "connections", "messages"),
+    shape="sum",
+    counts={
+        f.UserSignedUp: (Count("sign_ups"),),
+        f.UserLoggedIn: (Count("log_ins"),),
+        f.ConnectionAccepted: (Count("connections"),),
+        f.MessageSent: (Count("messages"),),
+    },
+    window_ms=DAY_MS,
+    keep_ms=400 * DAY_MS,
+)
 
-TABLES = {table.name: table for table in (EVENTS_BY_TYPE, USER_ACTIVITY, MESSAGES_PER_MINUTE, ACTIVE_USERS)}
+TABLES = {
+    table.name: table for table in (EVENTS_BY_TYPE, USER_ACTIVITY, MESSAGES_PER_MINUTE, ACTIVE_USERS, DAILY_TOTALS)
+}
+WINDOWED = {name: table for name, table in TABLES.items() if table.window_ms}
 
 
-def fold(table: Table, rows: Mapping[str, Row], prefix: str, events: Iterable[f.AnyEvent]) -> dict[str, Row]:
-    """The rows that these events of one source partition change; `rows` itself is left alone.
+def touches(table: Table, event: f.AnyEvent) -> Iterator[tuple[str, Values]]:
+    """What one event adds to which names: the definition of a table, which `fold` keeps to for many at once."""
+    window = str(event.at - event.at % table.window_ms) if table.window_ms else ""
+    for count in table.counts.get(type(event), ()):
+        own = getattr(event, count.field) if count.field else count.name
+        delta = tuple(count.by if column == count.column else 0 for column in table.columns)
+        yield "|".join(part for part in (window, own) if part), delta
 
-    `prefix` names the source, since each source has a clock of its own; row keys are `prefix|key`.
-    """
-    changed: dict[str, Row] = {}
-    for event in events:
-        for name, delta in table.touch(event):
-            key = f"{prefix}|{name}"
-            row = changed.get(key) or rows.get(key)
-            if row is None:
-                changed[key] = Row(delta, event.seq)
-            elif event.seq > row.seq:
-                changed[key] = Row(tuple(map(int.__add__, row.values, delta)), event.seq)
-    return changed
+
+def mark_of(prefix: str) -> str:
+    """The key of the mark that says up to where the windows of a source are closed."""
+    return MARK + prefix
+
+
+def is_mark(row_key: str) -> bool:
+    """Whether the row is a mark, which counts nothing."""
+    return row_key.startswith(MARK)
+
+
+def mark(until: int) -> Row:
+    """The mark of windows closed up to this time: it moves forward only, as every row does."""
+    return Row((until,), until)
+
+
+def closed_until(rows: Mapping[str, Row], prefix: str) -> int:
+    """Up to where the windows of a source partition are closed, in milliseconds since 1970; 0 before any is."""
+    row = rows.get(mark_of(prefix))
+    return row.values[0] if row else 0
+
+
+def window_of(row_key: str) -> int:
+    """The start of the window that a row of a windowed table is of."""
+    return int(row_key.split("|", 2)[1])
 
 
 #: The version of a row's encoding, first in each.
@@ -131,7 +206,7 @@ class RowVersionError(Exception):
 def decode_row(data: bytes) -> Row:
     """The row in `data`; ValueError when it is none, RowVersionError when it is one of another version."""
     numbers = _numbers(data)
-    return Row(tuple(numbers[2:]), numbers[1])
+    return row_of((tuple(numbers[2:]), numbers[1]))
 
 
 def seq_in(data: bytes) -> int:
@@ -162,19 +237,28 @@ def name_of(row_key: str) -> str:
 
 
 def merge(table: Table, rows: Iterable[tuple[str, Values]]) -> dict[str, Values]:
-    """The view: the parts of every source and partition made one. `rows` are (row key, values)."""
-    if table.shape == "distinct":
-        members: dict[str, set[str]] = {}
-        for row_key, _ in rows:
-            window, _, member = name_of(row_key).partition("|")
-            members.setdefault(window, set()).add(member)
-        return {window: (len(found),) for window, found in members.items()}
+    """The view: the parts of every source and partition made one. `rows` are (row key, values).
+
+    A window that one source has let go of isn't in it any more: it would be a part of itself.
+    """
+    floor = 0
+    members: dict[str, set[str]] = {}
     view: dict[str, Values] = {}
     for row_key, values in rows:
+        if is_mark(row_key):
+            floor = max(floor, values[0] - table.keep_ms)
+            continue
         name = name_of(row_key)
-        sofar = view.get(name)
-        view[name] = values if sofar is None else tuple(map(int.__add__, sofar, values))
-    return view
+        if table.shape == "distinct":
+            name, _, member = name.partition("|")
+            members.setdefault(name, set()).add(member)
+        else:
+            sofar = view.get(name)
+            view[name] = values if sofar is None else tuple(map(add, sofar, values))
+    view.update((window, (len(found),)) for window, found in members.items())
+    if not floor:
+        return view
+    return {window: values for window, values in view.items() if int(window) + table.window_ms > floor}
 
 
 def present(table: Table, view: Mapping[str, Values]) -> list[dict[str, str | int]]:

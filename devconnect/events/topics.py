@@ -135,7 +135,7 @@ def changelog(table: str) -> Topic:
 
 
 #: The analytics tables, each with a changelog topic of its own.
-TABLES = ("events_by_type", "user_activity", "messages_per_minute", "active_users")
+TABLES = ("events_by_type", "user_activity", "messages_per_minute", "active_users", "daily_totals")
 
 REGISTRY: tuple[Topic, ...] = (
     USER_COMMANDS,

@@ -85,6 +85,35 @@ RECOVERED = Metric(
     name="table_records_recovered", kind="counter", help="Changelog records read to restore a table.", labels=("table",)
 )
 
+# Windows.
+WINDOWS_CLOSED = Metric(
+    name="windows_closed", kind="counter", help="Windows closed, each for a source partition.", labels=("table",)
+)
+WINDOWS_PUBLISHED = Metric(
+    name="windows_published", kind="counter", help="Windows published to analytics-events.", labels=("table",)
+)
+PUBLISHED_UNTIL = Metric(
+    name="windows_published_until_timestamp_seconds",
+    kind="gauge",
+    help="All windows up to here are published: seconds since 1970, as the worker that merges windows knows it.",
+    labels=("table",),
+)
+LATE_EVENTS = Metric(
+    name="window_late_events",
+    kind="counter",
+    help="Events that came after their window had been closed: counted in the table, not in what was published.",
+    labels=("table",),
+)
+EXPIRED_EVENTS = Metric(
+    name="window_expired_events",
+    kind="counter",
+    help="Events that came after the table had let go of their window: not counted.",
+    labels=("table",),
+)
+EXPIRED_ROWS = Metric(
+    name="window_rows_expired", kind="counter", help="Rows of windows that a table has let go of.", labels=("table",)
+)
+
 ALL: tuple[Metric, ...] = (
     HTTP_REQUESTS,
     HTTP_SECONDS,
@@ -103,6 +132,12 @@ ALL: tuple[Metric, ...] = (
     CONSUMER_LAG,
     TABLE_ROWS,
     RECOVERED,
+    WINDOWS_CLOSED,
+    WINDOWS_PUBLISHED,
+    PUBLISHED_UNTIL,
+    LATE_EVENTS,
+    EXPIRED_EVENTS,
+    EXPIRED_ROWS,
 )
 
 
