@@ -1,20 +1,10 @@
 """Who takes part in `bench fleet`: how each is started, and how its result is held against the recording."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-from redis import Redis
-
-from bench import changelogs
 from bench.recording import Expected
 from bench.rig import environment, python
 from bench.task import Task
-from devconnect.adapters.redis import keys
-from devconnect.adapters.redis.connect import connect
-from devconnect.adapters.redis.projections import RedisProjections
-from devconnect.cli.tables import read_table
-from devconnect.domain import analytics
 from devconnect.settings import Settings
 from devconnect.stack import Addresses
 
@@ -43,13 +33,8 @@ class Contender:
         self.module = module
         self.arguments = arguments
 
-    def why_not(self) -> str | None:
-        """Why it can't take part on this machine, or None; what it needs is fetched here, once."""
-        return None
-
-    def versions(self) -> dict[str, str]:
-        """What it is made of."""
-        return {}
+    def make_ready(self, ground: Ground) -> None:
+        """Fetch what it needs, once; BenchError when it can't take part on this machine, and why."""
 
     def command(self, ground: Ground, task: Task) -> list[str]:
         """Its command line."""
@@ -61,73 +46,3 @@ class Contender:
     async def check(self, ground: Ground, task: Task, expected: Expected) -> int:
         """BenchError unless its outputs are as expected; the records it has written to its changelog."""
         return 0
-
-
-class Stateful(Contender):
-    """Ours with the per-user state."""
-
-    async def prepare(self, ground: Ground, task: Task) -> None:
-        await changelogs.create(ground.addresses.kafka, task.changelog, ground.partitions)
-
-    async def check(self, ground: Ground, task: Task, expected: Expected) -> int:
-        return await changelogs.check(ground.addresses.kafka, task.changelog, ground.partitions, read_seen, expected)
-
-
-class Analytics(Contender):
-    """The analytics workers as they are: four tables with their changelogs, and the views in Redis."""
-
-    async def prepare(self, ground: Ground, task: Task) -> None:
-        await changelogs.empty(ground.addresses.kafka, ground.settings)
-        with Redis.from_url(ground.addresses.redis) as client:
-            client.flushall()
-
-    async def check(self, ground: Ground, task: Task, expected: Expected) -> int:
-        rows = await read_table(ground.addresses.kafka, ground.partitions, analytics.USER_ACTIVITY)
-        sent = {str(row["user"]): row["messages_sent"] for row in rows if row["messages_sent"]}
-        changelogs.differ(sent, expected.sent, "messages_sent of")
-        types = await read_table(ground.addresses.kafka, ground.partitions, analytics.EVENTS_BY_TYPE)
-        counted = {str(row["type"]): row["count"] for row in types}
-        changelogs.differ(counted, {"message.sent": expected.events}, "the count of")
-        return await changelogs.records(ground.addresses.kafka, ground.partitions)
-
-
-class Projections(Contender):
-    """The projection workers as they are: the tail of each conversation in Redis."""
-
-    async def prepare(self, ground: Ground, task: Task) -> None:
-        client = connect(ground.addresses.redis)
-        try:
-            await client.flushall()
-            read_models = RedisProjections(client)
-            await read_models.complete()
-            await read_models.declare_complete()  # else the worker would build them anew, beside its work
-        finally:
-            await client.aclose()
-
-    async def check(self, ground: Ground, task: Task, expected: Expected) -> int:
-        found: dict[str, str] = {}
-        with Redis.from_url(ground.addresses.redis) as client:
-            pipe = client.pipeline(transaction=False)
-            for conversation in expected.tails:
-                pipe.zrange(keys.messages(conversation), -1, -1)
-            for conversation, tail in zip(expected.tails, pipe.execute(), strict=True):
-                if tail:
-                    found[conversation] = msgspec.json.decode(tail[0])["message"]
-        changelogs.differ(found, expected.tails, "the last message of")
-        return 0
-
-
-def read_seen(key: bytes, value: bytes) -> tuple[str, int, int]:
-    """A row of `bench.contenders.stateful`."""
-    count, last_at, _ = msgspec.msgpack.decode(value, type=tuple[int, int, int])
-    return key.decode(), count, last_at
-
-
-#: name -> how it is made; the order of the names is that of the runs and of what is shown.
-CONTENDERS: dict[str, Callable[[], Contender]] = {
-    "raw": lambda: Contender("raw", "bench.contenders.raw"),
-    "ours_stateless": lambda: Contender("ours_stateless", "bench.contenders.stateless"),
-    "ours_stateful": lambda: Stateful("ours_stateful", "bench.contenders.stateful"),
-    "ours_analytics": lambda: Analytics("ours_analytics", "bench.contenders.real", "analytics"),
-    "ours_projections": lambda: Projections("ours_projections", "bench.contenders.real", "projections"),
-}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.contest import CONTENDERS, Contender, Ground
+from bench.contest import Contender, Ground
+from bench.entrants import contenders
 from bench.recording import PACE_MS, TOPIC, Recorder
 from bench.rig import BenchError, measured, servers
 from bench.task import Assigned, Outcome, Task
@@ -55,6 +56,9 @@ class Result(Struct, kw_only=True):
     second_half: float | None = None
     memory: int | None = None
     rounds: list[Run] = []
+    #: Why it doesn't take part on this machine.
+    absent: str | None = None
+    #: Why it was taken out: it died, or what it had at the end was wrong.
     failure: str | None = None
 
 
@@ -154,20 +158,20 @@ def once(ground: Ground, contender: Contender, task: Task) -> tuple[Outcome, int
         return outcome, process.memory()
 
 
-def choose(only: Sequence[str], say: Say) -> tuple[list[Contender], dict[str, str]]:
+def choose(ground: Ground, only: Sequence[str], say: Say) -> tuple[list[Contender], dict[str, str]]:
     """Who takes part, and why the others that were asked for don't."""
     ready: list[Contender] = []
     absent: dict[str, str] = {}
-    for name, make in CONTENDERS.items():
-        if only and name not in only:
+    for contender in contenders():
+        if only and contender.name not in only:
             continue
-        contender = make()
-        why = contender.why_not()
-        if why is None:
-            ready.append(contender)
+        try:
+            contender.make_ready(ground)
+        except BenchError as error:
+            absent[contender.name] = str(error)
+            say(f"{contender.name} doesn't take part: {error}")
         else:
-            absent[name] = why
-            say(f"{name} doesn't take part: {why}")
+            ready.append(contender)
     return ready, absent
 
 
@@ -187,16 +191,14 @@ async def record(ground: Ground, options: Options) -> Recorder:
 
 def run(options: Options, say: Say) -> dict[str, Result]:
     """The whole benchmark on servers of its own."""
-    contenders, absent = choose(options.only, say)
     with servers(options.partitions) as (settings, addresses):
-        return asyncio.run(contest(Ground(settings, addresses), contenders, absent, options, say))
+        return asyncio.run(contest(Ground(settings, addresses), options, say))
 
 
-async def contest(
-    ground: Ground, contenders: Sequence[Contender], absent: dict[str, str], options: Options, say: Say
-) -> dict[str, Result]:
+async def contest(ground: Ground, options: Options, say: Say) -> dict[str, Result]:
     """Record, then run the rounds."""
+    ready, absent = choose(ground, options.only, say)
     say(f"recording {options.events:,} events of {options.keys:,} users")
     recorder = await record(ground, options)
-    results = await Contest(ground, recorder, options, say).go(contenders)
-    return {**results, **{name: Result(failure=why) for name, why in absent.items()}}
+    results = await Contest(ground, recorder, options, say).go(ready)
+    return {**results, **{name: Result(absent=why) for name, why in absent.items()}}
