@@ -4,6 +4,7 @@ import msgspec
 from redis import Redis
 
 from bench import changelogs
+from bench.contenders.stateful import SeenCodec
 from bench.contest import Contender, Ground
 from bench.recording import Expected
 from bench.task import Task
@@ -70,5 +71,5 @@ class Projections(Contender):
 
 def read_seen(key: bytes, value: bytes) -> tuple[str, int, int]:
     """A row of `bench.contenders.stateful`."""
-    count, last_at, _ = msgspec.msgpack.decode(value, type=tuple[int, int, int])
-    return key.decode(), count, last_at
+    events, last_at, _ = SeenCodec().decode(value)
+    return key.decode(), events, last_at
