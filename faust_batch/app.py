@@ -11,7 +11,7 @@ from faust_batch.gather import Gatherer, Handler
 from faust_batch.transport import BatchTransport
 
 #: Records a fetch hands over at most, over all partitions.
-MAX_RECORDS = 5_000
+MAX_RECORDS = 20_000
 #: Batches that wait in front of one agent before its partitions are paused.
 MAX_WAITING = 4
 #: Seconds between commits.

@@ -12,7 +12,7 @@ from faust_batch.batch import Batch, RevokedError
 logger = logging.getLogger(__name__)
 
 #: Records that may wait behind those in hand; a batch that comes on top of them waits outside.
-MAX_WAITING = 5_000
+MAX_WAITING = 20_000
 
 Handler = Callable[[Sequence[Batch]], Awaitable[None]]
 

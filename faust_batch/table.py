@@ -83,6 +83,8 @@ class _Part:
     def __init__(self) -> None:
         self.rows: dict[str, bytes] = {}
         self.position = 0
+        #: Grows whenever something of the changelog was read into the rows.
+        self.reads = 0
         #: Where the changelog ended when the restore that is under way began; `begun` is where that started.
         self.begun = self.end = 0
         #: What was read since the rows were last given out: the offset of each key's last record.
@@ -199,12 +201,13 @@ class BatchTable(Generic[R]):
         part = self._part(partition)
         encode = self._codec.encode
         items = {key: None if row is None else encode(row) for key, row in changed.items()}
+        reads = part.reads
         following = await self._append(partition, part, items)
         for key, data in items.items():
-            # Another owner may have been here while the changelog was waited for, and a restore have read its rows.
             if data is None:
                 part.rows.pop(key, None)
-            elif not self._is_older(data, part.rows.get(key)):
+            # Another owner may have been here while the changelog was waited for, and a restore have read its rows.
+            elif reads == part.reads or not self._is_older(data, part.rows.get(key)):
                 part.rows[key] = data
         if part.ready.is_set() and part.has_gap():
             await self._close_gap(partition, part)
@@ -290,6 +293,7 @@ class BatchTable(Generic[R]):
         self.recovered += len(chunk.records)
 
     def _take_slice(self, part: _Part, records: Sequence[Record], bad: list[tuple[Record, ValueError]]) -> None:
+        part.reads += 1
         rows, unreported, order = part.rows, part.unreported, self._codec.order
         for record in records:
             data = record.value

@@ -4,10 +4,12 @@ The row has a clock too, as the project's own tables have: what is read twice co
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from struct import Struct
+from typing import NamedTuple
 
 import faust
+import msgspec
 from faust.types import TP
 
 from bench.contenders.watch import Runner, Watch, prepare
@@ -20,25 +22,50 @@ from faust_batch.changelog import Changelog
 from faust_batch.producer import BatchProducer
 from faust_batch.table import BatchTable
 
-#: What is kept of a sender: how many events, the time of the last, and its seq.
-Seen = list[int]
-_ROW = Struct("<QQQ")
+
+class Seen(NamedTuple):
+    """What is kept of a sender."""
+
+    events: int
+    last_at: int
+    seq: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Seen).decode
 
 
 class SeenCodec:
-    """A row as three 64-bit numbers."""
+    """A row as MessagePack: three whole numbers."""
 
     def encode(self, row: Seen) -> bytes:
         """The row as bytes."""
-        return _ROW.pack(*row)
+        return _encode(row)
 
     def decode(self, data: bytes) -> Seen:
         """The row in these bytes."""
-        return list(_ROW.unpack(data))
+        return _decode(data)
 
     def order(self, data: bytes) -> int:
-        """Its seq."""
-        return int(_ROW.unpack(data)[2])
+        """The seq of the last event that it has counted."""
+        return _decode(data).seq
+
+
+def fold(rows: Mapping[str, Seen], events: Sequence[MessageSent]) -> dict[str, Seen]:
+    """The rows that these events of one partition change: counted together where none of them is a repeat."""
+    first = events[0].seq
+    counts = Counter([event.sender for event in events])
+    changed: dict[str, Seen] = {}
+    for sender, last in {event.sender: event for event in events}.items():
+        row = rows.get(sender)
+        if row is None:
+            changed[sender] = Seen(counts[sender], last.at, last.seq)
+        elif row.seq < first:
+            changed[sender] = Seen(row.events + counts[sender], last.at, last.seq)
+        elif row.seq < last.seq:
+            unseen = sum(1 for event in events if event.sender == sender and event.seq > row.seq)
+            changed[sender] = Seen(row.events + unseen, last.at, last.seq)
+    return changed
 
 
 class Senders:
@@ -57,35 +84,14 @@ class Senders:
 
     async def _fold(self, partition: int, batches: Sequence[Batch]) -> None:
         rows = await self.table.rows(partition)
-        changed: dict[str, Seen] = {}
-        decode = message_events.decode
-        for batch in batches:
-            for record in batch.records:
-                event = decode(record.value)
-                if isinstance(event, MessageSent):
-                    count(event, changed, rows)
-        if changed:
-            await self.table.write(partition, changed)
+        found = message_events.decode_all([record.value for batch in batches for record in batch.records])
+        events = [event for event in found if isinstance(event, MessageSent)]
+        if events:
+            await self.table.write(partition, fold(rows, events))
 
     async def assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
         """The table follows the partitions."""
         self.table.assign({tp.partition for tp in assigned})
-
-
-def count(event: MessageSent, changed: dict[str, Seen], rows: Mapping[str, Seen]) -> None:
-    """Count the event, unless its sender's row knows of it."""
-    row = changed.get(event.sender)
-    if row is None:
-        row = rows.get(event.sender)
-        if row is None:
-            changed[event.sender] = [1, event.at, event.seq]
-            return
-        if event.seq <= row[2]:
-            return
-        changed[event.sender] = row
-    row[0] += 1
-    row[1] = event.at
-    row[2] = event.seq
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ Role = Literal["member", "analyst", "operator"]
 #: The actor of a command given on the machine itself (`python -m devconnect users …`).
 SYSTEM = "system"
 
+# gc=False: no event can hold itself, and millions of them needn't be looked through for cycles.
 
-class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
     """What somebody wants: accepted by Kafka, not yet decided.
 
     `id` is the command id (32 hex digits), `actor` the user id of who asks, `at` the time of acceptance in
@@ -36,7 +38,7 @@ class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         return self.actor
 
 
-class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
     """What has happened. `seq` is the one clock of its partition, `at` is in milliseconds since 1970.
 
     `id` is the command's id and the event's index, so it is the same in each replay.

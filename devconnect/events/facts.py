@@ -5,7 +5,7 @@ from msgspec import Struct
 from devconnect.events.base import Event, Role, Tier, pair_id
 
 
-class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a person says of themselves."""
 
     name: str
