@@ -6,6 +6,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from faust_batch.batch import Record
+from faust_batch.fetching import hand_out_parsed
 from faust_batch.producer import BatchProducer
 
 #: Bytes a fetch of one partition brings at most.
@@ -52,6 +53,7 @@ async def read_to_end(bootstrap: str, topic: str, positions: Mapping[int, int]) 
     )
     try:
         await consumer.start()
+        hand_out_parsed(consumer)
         tps = {TopicPartition(topic, partition): offset for partition, offset in positions.items()}
         consumer.assign(list(tps))
         ends = await consumer.end_offsets(list(tps))

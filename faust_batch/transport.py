@@ -11,6 +11,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from faust_batch.batch import Batch
+from faust_batch.fetching import hand_out_parsed
 from faust_batch.ledger import OffsetLedger, Ticket
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # By range, the same partition of every topic comes to the same worker: a table's sources stay together.
         consumer._partition_assignment_strategy = (RangePartitionAssignor,)
         return consumer
+
+    async def on_start(self) -> None:
+        """Connect."""
+        await super().on_start()
+        hand_out_parsed(self._ensure_consumer())
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
@@ -97,16 +103,32 @@ class BatchConsumer(driver.Consumer):
             return None
         ticket = self.ledger.hand_out(tp, records[-1].offset + 1)
         self._note_highwater(tp)
-        message: ConsumerMessage = self._to_message(tp, records[0])
-        message.key = None
-        message.value = Batch(
+        return self._message_of(
+            tp,
+            Batch(
+                tp.topic,
+                tp.partition,
+                records,
+                acknowledge=lambda: self._acknowledge(tp, ticket),
+                is_current=lambda: self.ledger.is_open(tp, ticket),
+            ),
+        )
+
+    def _message_of(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        first = batch.records[0]
+        return ConsumerMessage(
             tp.topic,
             tp.partition,
-            records,
-            acknowledge=lambda: self._acknowledge(tp, ticket),
-            is_current=lambda: self.ledger.is_open(tp, ticket),
+            first.offset,
+            first.timestamp / 1000,
+            None,
+            (),
+            None,
+            batch,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
         )
-        return message
 
     def _acknowledge(self, tp: TP, ticket: Ticket) -> None:
         self.ledger.acknowledge(tp, ticket)
