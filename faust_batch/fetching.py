@@ -1,7 +1,7 @@
 """Records as aiokafka's parser makes them, without the second object that its consumer makes of each.
 
-That object is a third of what a bare consumer costs. What is replaced is a private method of aiokafka's fetcher, whose version is
-pinned; the contract tests go each of its ways (gaps, transactions, seeks) on a real broker.
+That object is a third of what a bare consumer costs. What is replaced is a private method of aiokafka's fetcher, whose
+version is pinned; the contract tests go each of its ways (gaps, transactions, seeks) on a real broker.
 """
 
 from collections import OrderedDict
