@@ -19,12 +19,12 @@ OWN = tuple(changelog(table).name for table in TABLES)
 ReadRow = Callable[[bytes, bytes], tuple[str, int, int] | None]
 
 
-async def create(bootstrap: str, topic: str, partitions: int) -> None:
-    """A changelog topic, empty."""
+async def create(bootstrap: str, topic: str, partitions: int, policy: str = "compact") -> None:
+    """A topic, empty; a changelog unless another `cleanup.policy` is given."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={"cleanup.policy": "compact"})])
+        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={"cleanup.policy": policy})])
     finally:
         await admin.close()
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -19,13 +20,16 @@ import psutil
 
 from bench.task import Assigned, Outcome, Task
 from devconnect import stack
-from devconnect.runner.plan import ROOT
+from devconnect.runner import readiness
+from devconnect.runner.plan import GATEWAY, ROOT, read_procfile
 from devconnect.settings import Settings
-from devconnect.stack import Addresses, ports
+from devconnect.stack import Addresses, ports, process
 from devconnect.stack.process import last_words
 
 #: Seconds that a process has to end by itself.
 GRACE = 10.0
+#: Seconds that a worker has until it is ready.
+START = 60.0
 
 
 class BenchError(Exception):
@@ -82,6 +86,31 @@ def environment(settings: Settings, addresses: Addresses) -> dict[str, str]:
         "REDIS_URL": addresses.redis,
         "MONGO_URL": addresses.mongo,
     }
+
+
+@contextmanager
+def workers(settings: Settings, addresses: Addresses) -> Iterator[dict[str, int]]:
+    """The fleet's workers as processes, one a role, all of them ready: role -> port."""
+    commands = {name: command for name, command in read_procfile(ROOT / "Procfile").items() if name != GATEWAY}
+    found: dict[str, int] = {}
+    with ExitStack() as stack:
+        for name, command in commands.items():
+            env = environment(settings, addresses)
+            found[name] = int(env["PORT"])
+            log = settings.data_dir / "bench" / f"{name}.log"
+            child = process.spawn([sys.executable, *shlex.split(command)[1:]], log=log, cwd=ROOT, env=env)
+            stack.callback(process.end, psutil.Process(child.pid), GRACE)
+        for name, port in found.items():
+            _wait_until_ready(name, port)
+        yield found
+
+
+def _wait_until_ready(name: str, port: int) -> None:
+    deadline = time.monotonic() + START
+    while not (health := readiness.ask(ports.LOOPBACK, port)).ready:
+        if time.monotonic() > deadline:
+            raise BenchError(f"the {name} worker isn't ready after {START:g} s: {health.detail}")
+        time.sleep(0.05)
 
 
 class Measured:
@@ -169,11 +198,11 @@ class Measured:
 @contextmanager
 def measured(command: Sequence[str], task: Task, *, env: Mapping[str, str], log: Path) -> Iterator[Measured]:
     """The process, ended at the end."""
-    process = Measured(command, task, env=env, log=log)
+    running = Measured(command, task, env=env, log=log)
     try:
-        yield process
+        yield running
     finally:
-        process.stop()
+        running.stop()
 
 
 def python(module: str) -> list[str]:

@@ -1,5 +1,7 @@
 """`bench`: benchmarks on servers of their own; nothing of a running system is touched."""
 
+from collections.abc import Callable
+
 import click
 import msgspec
 from rich.console import Console
@@ -51,9 +53,8 @@ def fleet(
     options = contest.Options(
         events=events, keys=keys, rounds=rounds, partitions=partitions, workers=workers, seed=seed, only=only
     )
-    console = Console(stderr=True)
     try:
-        results = contest.run(options, lambda text: console.print(text, highlight=False))
+        results = contest.run(options, _say())
     except (rig.BenchError, StackError) as error:
         raise CliError(str(error)) from None
     figures = {name: result.events_per_second for name, result in results.items()}
@@ -71,3 +72,40 @@ def fleet(
         Console().print(grid)
     if any(result.failure for result in results.values()):
         raise SystemExit(1)
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--samples", type=click.IntRange(min=10), default=300, show_default=True, help="Commands, and round trips."
+)
+@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
+@click.option("--stages", is_flag=True, help="Say where the time of a command goes.")
+def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> None:
+    """Compare a lone command, from its acknowledgement to its event applied, with a bare round trip."""
+    from bench import latency as measure, rig  # noqa: PLC0415  (only who measures needs it)
+
+    options = measure.Options(samples=samples, partitions=partitions, stages=stages)
+    try:
+        found = measure.run(options, _say())
+    except (rig.BenchError, StackError) as error:
+        raise CliError(str(error)) from None
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    grid = Table("", "p50 ms", "p99 ms")
+    grid.add_row("bare round trip", f"{found.round_trip_p50_ms:.2f}", f"{found.round_trip_p99_ms:.2f}")
+    grid.add_row("command acknowledged", f"{found.acknowledged_p50_ms:.2f}", f"{found.acknowledged_p99_ms:.2f}")
+    grid.add_row("acknowledged to applied", f"{found.applied_p50_ms:.2f}", f"{found.applied_p99_ms:.2f}")
+    for name, (half, most) in found.stages.items():
+        grid.add_row(f"  {name}", f"{half:.2f}", f"{most:.2f}")
+    for name, mean in found.agents.items():
+        grid.add_row(f"  {name}, mean a batch", f"{mean:.2f}", "")
+    Console().print(grid)
+    click.echo(f"applied / round trip, p50: {found.ratio:.2f}")
+
+
+def _say() -> Callable[[str], None]:
+    """Tells how far it is, on stderr."""
+    console = Console(stderr=True)
+    return lambda text: console.print(text, highlight=False)
