@@ -209,6 +209,71 @@ async def test_gaps_of_transactions_are_passed(copier: Copier) -> None:
     await until(last_committed)
 
 
+async def test_gaps_of_compaction_are_passed(copier: Copier) -> None:
+    """What the broker's cleaner has taken out of the log leaves holes within batches and between them."""
+    source = await a_compacted_topic(copier)
+    async with producing(copier.broker) as producer:
+        for turn in range(40):
+            values = [(str(key).encode(), b"%d" % turn + b"x" * 6_000, []) for key in range(turn % 7, 60, 3)]
+            end = 1 + await producer.append(source, 0, values)
+
+    async def compacted() -> bool:
+        return 60 <= len(await kept(copier, source)) < end
+
+    await until(compacted, seconds=60)
+    copier.source = source
+    copier.launch()
+
+    async def committed_to_the_end() -> bool:
+        return (await copier.committed())[0] == end
+
+    await until(committed_to_the_end)
+    copied = [offset for offset, _ in (await copier.copied())[0]]
+    assert set(copied) >= set(await kept(copier, source))
+    assert copied == sorted(copied)
+
+
+async def a_compacted_topic(copier: Copier) -> str:
+    """A topic whose segments are small and soon cleaned."""
+    name = f"compacted-{copier.source}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=copier.broker.address)
+    await admin.start()
+    config = {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.01"}
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=config)])
+    await admin.close()
+    return name
+
+
+async def kept(copier: Copier, topic: str) -> list[int]:
+    """The offsets of partition 0 that are still there."""
+    return [
+        record.offset async for chunk in read_to_end(copier.broker.address, topic, {0: 0}) for record in chunk.records
+    ]
+
+
+async def test_a_backlog_takes_no_more_memory_however_long_it_is(copier: Copier) -> None:
+    """A slow worker before 200 MB: what it holds is bounded by what may wait, and all of it is copied in order."""
+    count, block = 200_000, b"x" * 1_000
+    for _ in range(count // 10_000):
+        await copier.put(0, [block] * 10_000)
+    process = copier.launch(SLOW="0.3")
+    peak = 0
+
+    async def half_done() -> bool:
+        nonlocal peak
+        peak = max(peak, resident_mb(process.pid))
+        return ((await copier.committed())[0] or 0) > count / 2
+
+    await until(half_done, seconds=120)
+    assert 0 < peak < 200
+
+
+def resident_mb(pid: int) -> int:
+    """Megabytes of memory that the process holds."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
+
+
 async def test_a_handler_that_fails_stops_the_worker_and_its_batch_is_not_committed(copier: Copier) -> None:
     await copier.put(0, [b"fine"])
     process = copier.launch(POISON="poison")
