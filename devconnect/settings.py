@@ -46,6 +46,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
     argon2_parallelism: int = 1
+    #: Name of a worker process among those of its role; None: the host's name and the port.
+    worker_instance: str | None = None
+    #: Seconds that a worker may be away and find its partitions again; after that others have them.
+    worker_session: float = 10.0
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
 
@@ -96,11 +100,14 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _seconds(raw: str) -> float:
-    value = float(raw)
-    if not 0 <= value <= 3600:
-        raise ValueError(raw)
-    return value
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        value = float(raw)
+        if not least <= value <= most:
+            raise ValueError(raw)
+        return value
+
+    return parse
 
 
 def _matching(pattern: str, change: Callable[[str], str] = str) -> Callable[[str], str]:
@@ -138,12 +145,19 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REDIS_PORT", "redis_port", _whole(0, 65_535), _FREE_PORT),
     Variable("MONGO_PORT", "mongo_port", _whole(0, 65_535), _FREE_PORT),
     Variable("PARTITIONS", "partitions", _whole(1, 1024), "a whole number, 1 to 1024"),
-    Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds, "seconds, 0 to 3600"),
+    Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("JWT_SECRET", "jwt_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
     Variable("TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "seconds, 1 to 31536000"),
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
     Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
     Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable(
+        "WORKER_INSTANCE",
+        "worker_instance",
+        _matching(r"[A-Za-z0-9._-]{1,150}"),
+        "a name of at most 150 letters, digits, dots, _ and -",
+    ),
+    Variable("WORKER_SESSION_SECONDS", "worker_session", _seconds(6, 300), "seconds, 6 to 300"),
     Variable(
         "LOG_LEVEL",
         "log_level",

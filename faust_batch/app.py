@@ -16,6 +16,12 @@ MAX_RECORDS = 20_000
 MAX_WAITING = 4
 #: Seconds between commits.
 COMMIT_SECONDS = 0.25
+#: Seconds without a heartbeat after which the group gives a process's partitions to others.
+SESSION_SECONDS = 10.0
+#: Seconds between heartbeats: so late at most hears a process that the group is rebalancing.
+HEARTBEAT_SECONDS = 1.0
+#: Seconds that the broker may take to answer, and the group to rebalance; never less than the session.
+REQUEST_SECONDS = 20.0
 
 
 class PassThrough(Schema):
@@ -30,14 +36,35 @@ class PassThrough(Schema):
         return message.value
 
 
-def create_app(name: str, bootstrap: str, datadir: str) -> faust.App:
+class BatchApp(faust.App):
+    """A Faust app that remembers what it crashed of first: what follows from that hides it otherwise."""
+
+    failure: BaseException | None = None
+
+    async def crash(self, reason: BaseException) -> None:
+        """Stop the worker, loudly."""
+        self.failure = self.failure or reason
+        await super().crash(reason)
+
+
+def create_app(
+    name: str,
+    bootstrap: str,
+    datadir: str,
+    *,
+    instance: str | None = None,
+    session_seconds: float = SESSION_SECONDS,
+) -> BatchApp:
     """A worker of the consumer group `name`. `bootstrap` is "host:port[,host:port]".
+
+    With `instance`, a name that no other process of the group has, it is a static member: when it is back within
+    `session_seconds` it has its partitions again, and the others notice nothing.
 
     Its web server is off: it would be open to all. Faust's own tables aren't used, so there is no leader and there
     are no standbys. Processing is at least once; the effects of what runs on it must stand a repetition.
     """
     Path(datadir).mkdir(parents=True, exist_ok=True)
-    app = faust.App(
+    app = BatchApp(
         name,
         broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
         datadir=datadir,
@@ -51,10 +78,11 @@ def create_app(name: str, bootstrap: str, datadir: str) -> faust.App:
         stream_recovery_delay=0.0,
         broker_commit_interval=COMMIT_SECONDS,
         broker_max_poll_records=MAX_RECORDS,
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=2.0,
-        broker_request_timeout=20.0,
-        broker_rebalance_timeout=20.0,
+        broker_session_timeout=session_seconds,
+        broker_heartbeat_interval=HEARTBEAT_SECONDS,
+        broker_request_timeout=max(REQUEST_SECONDS, session_seconds),
+        broker_rebalance_timeout=REQUEST_SECONDS,
+        consumer_group_instance_id=instance,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
         worker_redirect_stdouts=False,
@@ -70,6 +98,7 @@ def agent(app: faust.App, topic: str, handle: Handler) -> None:
     loudly, rather than pass them by. RevokedError leaves them to the partition's next owner.
     """
     channel = app.topic(topic, schema=PassThrough())
+    app.transport.topics.add(topic)
 
     async def process(stream: Any) -> None:
         gatherer = Gatherer(handle, app.crash)

@@ -1,5 +1,6 @@
 """Faust's aiokafka driver with the delivery and the commit accounting of whole batches."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -13,6 +14,7 @@ from faust.types import TP, ConsumerMessage
 from faust_batch.batch import Batch
 from faust_batch.fetching import hand_out_parsed
 from faust_batch.ledger import OffsetLedger, Ticket
+from faust_batch.membership import Guard, instance_id
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +30,33 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         # By range, the same partition of every topic comes to the same worker: a table's sources stay together.
         consumer._partition_assignment_strategy = (RangePartitionAssignor,)
+        if consumer._group_instance_id:
+            consumer._group_instance_id = instance_id(consumer._group_instance_id, transport.topics)
         return consumer
 
     async def on_start(self) -> None:
-        """Connect."""
+        """Connect; from here on an error that the consumer can't go on after ends the worker."""
         await super().on_start()
-        hand_out_parsed(self._ensure_consumer())
+        consumer = self._ensure_consumer()
+        hand_out_parsed(consumer)
+        Guard(consumer, self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        logger.error("the consumer can't go on: %s", error)
+        asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offset of every partition, and where there is none to the first record."""
+        found: Mapping[TP, int] = await self.call_thread(self._seek_to_committed)
+        return found
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        found: Mapping[TP, int] = await consumer.seek_to_committed()
+        # aiokafka leaves these where they are, past what was fetched and thrown away.
+        if fresh := [tp for tp, offset in found.items() if not offset]:
+            await consumer.seek_to_beginning(*fresh)
+        return found
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
@@ -198,9 +221,13 @@ class BatchConsumer(driver.Consumer):
 
 
 class BatchTransport(driver.Transport):
-    """The aiokafka transport with a `BatchConsumer`."""
+    """The aiokafka transport with a `BatchConsumer`. `topics` are those that agents read."""
 
     Consumer = BatchConsumer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.topics: set[str] = set()
 
 
 def assigned_partitions(tps: Iterable[TP], topics: Iterable[str]) -> dict[str, set[int]]:

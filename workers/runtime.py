@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import re
+import socket
 import sys
 from collections.abc import Callable
 
@@ -26,6 +28,7 @@ from devconnect.ports.clock import SystemClock
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings, SettingsError
 from faust_batch.app import agent, create_app
+from faust_batch.membership import FencedError
 from faust_batch.producer import BatchProducer
 from faust_batch.transport import assigned_partitions
 from workers.probes import Probes
@@ -46,14 +49,20 @@ class Worker:
         self.addresses = stack.addresses(settings)
         self.clock = SystemClock()
         self.metrics = PrometheusMetrics()
-        self.app = create_app(f"devconnect-{role}", self.addresses.kafka, str(settings.data_dir / "faust" / role))
+        self._port = default_port if "PORT" not in os.environ else settings.port
+        self.app = create_app(
+            f"devconnect-{role}",
+            self.addresses.kafka,
+            str(settings.data_dir / "faust" / role),
+            instance=f"{role}-{settings.worker_instance or instance_name(self._port)}",
+            session_seconds=settings.worker_session,
+        )
         self.producer = BatchProducer(self.addresses.kafka, f"devconnect-{role}")
         self.publisher = BatchPublisher(self.producer, settings.partitions, self.clock)
         self.redis = connect_redis(self.addresses.redis)
         self.projections = RedisProjections(self.redis)
         self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
         self.truth = MongoTruth(self._mongo)
-        self._port = default_port if "PORT" not in os.environ else settings.port
         self._started = False
         self._refreshers: list[Callable[[], None]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
@@ -199,8 +208,14 @@ def _log_to_stderr(level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def instance_name(port: int) -> str:
+    """What tells this process from the others of its role where nobody has said it: no two share a host and a port."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{socket.gethostname()}-{port}")
+
+
 def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
     """Run a worker of this role until it is told to stop; one line and a non-zero exit when it can't start."""
+    worker: Worker | None = None
     try:
         settings = Settings.load()
         _log_to_stderr(settings.log_level)
@@ -208,5 +223,10 @@ def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
         worker = Worker(role, default_port, settings)
         wire(worker)
         FleetApp(worker).execute_from_commandline()
+    except asyncio.CancelledError:
+        # Faust's fetcher was cancelled by a crash, and is reraised in the place of what it crashed of.
+        sys.exit(f"{role}: {(worker and worker.app.failure) or 'cancelled'}")
+    except FencedError as exc:
+        sys.exit(f"{role}: {exc} (WORKER_INSTANCE)")
     except (SettingsError, stack.StackError, TopicsError, OSError, msgspec.MsgspecError) as exc:
         sys.exit(f"{role}: {exc}")

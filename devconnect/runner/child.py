@@ -45,7 +45,8 @@ class Child:
     ) -> None:
         self.planned = planned
         self.restarts = 0
-        self._env = {**env, "PORT": str(planned.port)}
+        # A process that is started again is the same member of its consumer group, whatever port it gets.
+        self._env = {**env, "PORT": str(planned.port), "WORKER_INSTANCE": f"{env['WORKER_INSTANCE']}-{planned.name}"}
         self._cwd = cwd
         self._lines = lines
         self._on_start = on_start

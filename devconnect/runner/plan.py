@@ -1,8 +1,10 @@
 """What is to run: Procfile's commands, a port for each, and the environment that they share. Starts nothing."""
 
 import os
+import re
 import socket
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -73,10 +75,17 @@ def environment(base: Mapping[str, str], *, data_dir: Path, addresses: Addresses
         "PATH": os.pathsep.join(folders),
         "PYTHONUNBUFFERED": "1",
         "DATA_DIR": str(data_dir),
+        "WORKER_INSTANCE": base.get("WORKER_INSTANCE") or instance_name(data_dir),
         "KAFKA_URL": addresses.kafka,
         "REDIS_URL": addresses.redis,
         "MONGO_URL": addresses.mongo,
     }
+
+
+def instance_name(data_dir: Path) -> str:
+    """A name that a run in this folder always has, and no other run: its workers are known by it to their groups."""
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
+    return f"{host}-{zlib.crc32(os.fsencode(data_dir)):08x}"
 
 
 def can_listen(host: str, port: int) -> bool:

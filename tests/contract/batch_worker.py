@@ -1,24 +1,28 @@
 """A worker on the batch transport for the tests, in a process of its own: copies what it gets to another topic.
 
 Arguments: bootstrap, group, source topic, target topic, data folder. The environment's SLOW is how many seconds each
-call takes, POISON a value that makes it fail.
+call takes, POISON a value that makes it fail, INSTANCE the name of a static member, MORE
+another source topic. Prints what it is assigned.
 """
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 import faust
+from faust.types import TP
 
 from faust_batch.app import agent, create_app
 from faust_batch.batch import Batch
 from faust_batch.producer import BatchProducer
 
+logging.basicConfig(level="WARNING")
 bootstrap, group, source, target, datadir = sys.argv[1:]
 slow = float(os.environ.get("SLOW", "0"))
 poison = os.environ.get("POISON", "").encode()
-app = create_app(group, bootstrap, datadir)
+app = create_app(group, bootstrap, datadir, instance=os.environ.get("INSTANCE"))
 producer = BatchProducer(bootstrap, group)
 
 
@@ -35,6 +39,10 @@ async def copy(batches: Sequence[Batch]) -> None:
 class Worker(faust.Worker):
     """Starts the producer before the app, and stops it after."""
 
+    def __init__(self) -> None:
+        super().__init__(app, quiet=True, redirect_stdouts=False, override_logging=False)
+        self.spinner = None  # it writes terminal codes into the log
+
     async def on_first_start(self) -> None:
         await producer.start()
         await super().on_first_start()
@@ -44,5 +52,13 @@ class Worker(faust.Worker):
         await producer.stop()
 
 
-agent(app, source, copy)
-Worker(app, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARNING").execute_from_commandline()
+@app.on_partitions_assigned.connect
+async def tell(_: faust.App, assigned: set[TP], **__: object) -> None:
+    """A line of a word, the pid, the generation and the partitions."""
+    partitions = ",".join(sorted(f"{tp.topic}:{tp.partition}" for tp in assigned))
+    print("assigned", os.getpid(), app.consumer_generation_id, partitions, flush=True)  # noqa: T201
+
+
+for topic in filter(None, (source, os.environ.get("MORE"))):
+    agent(app, topic, copy)
+Worker().execute_from_commandline()

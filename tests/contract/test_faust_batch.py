@@ -1,111 +1,15 @@
 """The batch transport on the real Kafka, in processes that are killed: nothing is lost, nothing out of order."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from devconnect.events.base import new_id
 from faust_batch.changelog import read_to_end
-from faust_batch.producer import BatchProducer
-from tests.contract.kafka_fixtures import PARTITIONS, Broker
-
-WORKER = Path(__file__).with_name("batch_worker.py")
-ROOT = Path(__file__).parents[2]
-
-
-class Copier:
-    """A group of worker processes that copy one topic to another."""
-
-    def __init__(self, broker: Broker, folder: Path) -> None:
-        self.broker, self.folder = broker, folder
-        name = new_id()[:8]
-        self.source, self.target, self.group = f"in-{name}", f"out-{name}", f"group-{name}"
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.log = folder / f"{name}.log"
-
-    async def create_topics(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
-        await admin.start()
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (self.source, self.target)])
-        await admin.close()
-
-    def launch(self, **env: str) -> subprocess.Popen[bytes]:
-        """Start one more worker."""
-        arguments = (self.broker.address, self.group, self.source, self.target, str(self.folder / "faust"))
-        with self.log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, str(WORKER), *arguments],
-                env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self.processes.append(process)
-        return process
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    async def put(self, partition: int, values: list[bytes]) -> None:
-        """Append values to the source."""
-        async with producing(self.broker) as producer:
-            await producer.append(self.source, partition, [(b"k", value, []) for value in values])
-
-    async def copied(self) -> dict[int, list[tuple[int, bytes]]]:
-        """What is in the target, by partition: source offset and value."""
-        found: dict[int, list[tuple[int, bytes]]] = {number: [] for number in range(PARTITIONS)}
-        async for chunk in read_to_end(self.broker.address, self.target, dict.fromkeys(range(PARTITIONS), 0)):
-            found[chunk.partition] += [(int(record.key or b""), record.value or b"") for record in chunk.records]
-        return found
-
-    async def committed(self) -> dict[int, int | None]:
-        """The group's offsets."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.address, group_id=self.group, enable_auto_commit=False
-        )
-        await consumer.start()
-        tps = [TopicPartition(self.source, number) for number in range(PARTITIONS)]
-        consumer.assign(tps)
-        offsets = {tp.partition: await consumer.committed(tp) for tp in tps}
-        await consumer.stop()
-        return offsets
-
-
-@asynccontextmanager
-async def producing(broker: Broker) -> AsyncIterator[BatchProducer]:
-    producer = BatchProducer(broker.address, "tests")
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 40.0) -> None:
-    """Wait for the condition; AssertionError when it doesn't come true in time."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.1)
-
-
-@pytest.fixture
-def copier(broker: Broker, tmp_path: Path) -> Iterator[Copier]:
-    made = Copier(broker, tmp_path)
-    asyncio.run(made.create_topics())
-    yield made
-    made.end()
+from tests.contract.copier import Copier, producing, started, until
+from tests.contract.kafka_fixtures import PARTITIONS
 
 
 def first_sights(copied: list[tuple[int, bytes]]) -> list[int]:
@@ -167,24 +71,13 @@ async def test_offsets_never_pass_what_was_copied(copier: Copier) -> None:
 
     for number in (signal.SIGTERM, signal.SIGKILL):
         process = copier.launch(SLOW="2")
-        await until(lambda: _started(copier))
+        await until(lambda: started(copier))
         await check()
         process.send_signal(number)
         process.wait(20)
         await check()
     copier.launch()
     await until(check)
-
-
-async def _started(copier: Copier) -> bool:
-    """The group has a member that was given partitions: heard of by the log being joined is not needed, time is."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=copier.broker.address)
-    await admin.start()
-    try:
-        [answer] = await admin.describe_consumer_groups([copier.group])
-        return any(state == "Stable" for _, _, state, *_ in answer.groups)
-    finally:
-        await admin.close()
 
 
 async def test_gaps_of_transactions_are_passed(copier: Copier) -> None:

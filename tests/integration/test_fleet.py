@@ -72,7 +72,11 @@ class System:
             planned.append(Planned(name, f"python {program} {name} {self.log}", port))
         self.fleet = Fleet(
             planned,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "WORKER_INSTANCE": "here",
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
             cwd=folder,
             data_dir=folder,
             host="127.0.0.1",

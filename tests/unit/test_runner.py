@@ -18,6 +18,7 @@ from devconnect.runner.plan import (
     read_procfile,
 )
 from devconnect.runner.readiness import Health, understand, watch
+from devconnect.settings import Settings
 from devconnect.stack import Addresses
 from devconnect.stack.process import Record
 
@@ -55,6 +56,16 @@ def test_a_process_is_told_where_the_parts_are_and_finds_this_python_first() -> 
     found = environment({"PATH": "/bin", "A": "b"}, data_dir=Path("/data"), addresses=Addresses("k:1", "r", "m"))
     assert found["PATH"].endswith(":/bin")
     assert (found["A"], found["KAFKA_URL"], found["DATA_DIR"]) == ("b", "k:1", "/data")
+
+
+def test_workers_have_the_name_that_was_given_them_or_one_that_goes_with_the_data_folder() -> None:
+    def name(base: dict[str, str], folder: str) -> str:
+        found = environment(base, data_dir=Path(folder), addresses=Addresses("k:1", "r", "m"))["WORKER_INSTANCE"]
+        Settings.load({"WORKER_INSTANCE": found})
+        return found
+
+    assert name({"WORKER_INSTANCE": "mine"}, "/a") == "mine"
+    assert name({}, "/a") == name({}, "/a") != name({"WORKER_INSTANCE": ""}, "/b")
 
 
 @pytest.mark.parametrize(
