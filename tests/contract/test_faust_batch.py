@@ -57,6 +57,23 @@ async def test_workers_that_are_killed_join_and_leave_lose_nothing_and_keep_the_
         assert first_sights(found) == list(range(sent))
 
 
+async def test_a_worker_that_joins_before_anything_was_committed_makes_nobody_pass_records_by(copier: Copier) -> None:
+    """What the first worker has fetched by then is fetched again, from the first record on: there is no offset yet."""
+    count = 3_000
+    for partition in range(PARTITIONS):
+        await copier.put(partition, [str(number).encode() for number in range(count)])
+    copier.launch(SLOW="5")
+    await until(lambda: _started(copier))
+    copier.launch()
+
+    async def all_committed() -> bool:
+        return await copier.committed() == dict.fromkeys(range(PARTITIONS), count)
+
+    await until(all_committed, 60.0)
+    for found in (await copier.copied()).values():
+        assert first_sights(found) == list(range(count))
+
+
 async def test_offsets_never_pass_what_was_copied(copier: Copier) -> None:
     """Looked at all the time while a slow worker is stopped and killed in the middle of its batches."""
     for partition in range(PARTITIONS):
