@@ -58,20 +58,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             await consumer.seek_to_beginning(*fresh)
         return found
 
-    async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        """Go back to the committed offset of every partition, to the first record where there is none."""
-        found: Mapping[TP, int | None] = await self.call_thread(self._rewind)
-        return found
-
-    async def _rewind(self) -> Mapping[TP, int | None]:
-        consumer = self._ensure_consumer()
-        offsets: Mapping[TP, int | None] = await consumer.seek_to_committed()
-        # aiokafka leaves these where they are: what was fetched of them and not handed out would be passed by.
-        unmoved = [tp for tp, offset in offsets.items() if not offset]
-        if unmoved:
-            await consumer.seek_to_beginning(*unmoved)
-        return offsets
-
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         assigned = self.assignment()

@@ -63,7 +63,7 @@ async def test_a_worker_that_joins_before_anything_was_committed_makes_nobody_pa
     for partition in range(PARTITIONS):
         await copier.put(partition, [str(number).encode() for number in range(count)])
     copier.launch(SLOW="5")
-    await until(lambda: _started(copier))
+    await until(lambda: started(copier))
     copier.launch()
 
     async def all_committed() -> bool:
