@@ -1,25 +1,30 @@
 """`bench fleet`: the contenders on the same recorded events, each in a fresh process and in turn."""
 
 import asyncio
-import statistics
+import os
+import platform
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from importlib.metadata import version
 
+import psutil
 from msgspec import Struct
 
+from bench import growth as growing, recovery as recovering, scale as scaling
 from bench.contest import Contender, Ground
 from bench.entrants import contenders
-from bench.recording import PACE_MS, TOPIC, Recorder
-from bench.rig import BenchError, measured, servers
-from bench.task import Assigned, Outcome, Task
+from bench.recording import PACE_MS, Recorder
+from bench.rig import BenchError, servers
+from bench.runs import Result, Run, Say, once, record, run_of, summed_up, task_of
 from devconnect.adapters.kafka.topics import ensure_topics
-from faust_batch.producer import BatchProducer
+from devconnect.stack.kafka_jars import VERSION
 
-#: Seconds that one run may take.
-PATIENCE = 600.0
-
-Say = Callable[[str], None]
+#: Users of the rates that growth is held against.
+BASE_KEYS = 5_000
+#: Keys of the changelog that is restored, unless growth has more.
+RECOVERY_KEYS = 200_000
+#: Distributions whose versions the report names.
+PACKAGES = ("faust-streaming", "mode-streaming", "aiokafka", "msgspec", "uvloop")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -32,47 +37,55 @@ class Options(Struct, frozen=True, kw_only=True):
     workers: int
     seed: int
     only: tuple[str, ...]
+    #: Measure recovery too.
+    recovery: bool
 
 
-class Run(Struct, kw_only=True):
-    """One run of one contender."""
+class Report(Struct, kw_only=True):
+    """Everything that a run has found; what wasn't asked for is None."""
 
-    events_per_second: float
-    seconds: float
-    #: Events a second over the second half of the records: what is left of a slow start.
-    second_half: float
-    #: Bytes of resident memory at the end.
-    memory: int
-    #: Records that it has written to its changelog.
-    changelog_records: int
+    events: int
+    keys: int
+    partitions: int
+    seed: int
+    rounds: int
+    #: When it was begun, seconds since 1970.
+    at: int
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    contenders: dict[str, Result]
+    ratios: dict[str, float] = {}
+    growth: growing.Growth | None = None
+    scale_out: scaling.ScaleOut | None = None
+    recovery: recovering.Recovery | None = None
+
+    def failures(self) -> list[str]:
+        """Who was wrong, or died."""
+        found = {**self.contenders}
+        if self.growth is not None:
+            for size, results in ((self.growth.base_keys, self.growth.base), (self.growth.keys, self.growth.grown)):
+                found.update({f"{name} at {size} keys": result for name, result in results.items()})
+        return [f"{name}: {result.failure}" for name, result in found.items() if result.failure]
 
 
-class Result(Struct, kw_only=True):
-    """All runs of one contender, or why there are none."""
-
-    events_per_second: float | None = None
-    #: (highest - lowest) / median of the rounds.
-    spread: float | None = None
-    second_half: float | None = None
-    memory: int | None = None
-    rounds: list[Run] = []
-    #: Why it doesn't take part on this machine.
-    absent: str | None = None
-    #: Why it was taken out: it died, or what it had at the end was wrong.
-    failure: str | None = None
+#: What is held against what: (ratio, contender, the others, of which the fastest counts).
+RATIOS = (
+    ("ours_stateless / raw", "ours_stateless", ("raw",)),
+    ("ours_stateful / fastest peer", "ours_stateful", ("quix", "kafka_streams")),
+    ("ours_analytics / fastest peer", "ours_analytics", ("quix", "kafka_streams")),
+    ("ours_stateful / faust", "ours_stateful", ("faust",)),
+)
 
 
-def summed_up(runs: list[Run]) -> Result:
-    """The median of the rounds."""
-    rates = [run.events_per_second for run in runs]
-    median = statistics.median(rates)
-    return Result(
-        events_per_second=median,
-        spread=(max(rates) - min(rates)) / median,
-        second_half=statistics.median(run.second_half for run in runs),
-        memory=round(statistics.median(run.memory for run in runs)),
-        rounds=runs,
-    )
+def ratios(results: dict[str, Result]) -> dict[str, float]:
+    """The ratios of which both sides were run."""
+    rates = {name: result.events_per_second for name, result in results.items() if result.events_per_second}
+    found = {}
+    for name, ours, others in RATIOS:
+        against = [rates[other] for other in others if other in rates]
+        if ours in rates and against:
+            found[name] = rates[ours] / max(against)
+    return found
 
 
 class Contest:
@@ -86,12 +99,12 @@ class Contest:
         self._failures: dict[str, str] = {}
         self._runs: dict[str, list[Run]] = {}
 
-    async def go(self, contenders: Sequence[Contender]) -> dict[str, Result]:
+    def go(self, contenders: Sequence[Contender]) -> dict[str, Result]:
         """The results by name."""
         for number in range(self._options.rounds):
             for contender in contenders:
                 if contender.name not in self._failures:
-                    await self._turn(contender, number)
+                    self._turn(contender, number)
         return {
             contender.name: Result(failure=self._failures[contender.name])
             if contender.name in self._failures
@@ -99,9 +112,9 @@ class Contest:
             for contender in contenders
         }
 
-    async def _turn(self, contender: Contender, number: int) -> None:
+    def _turn(self, contender: Contender, number: int) -> None:
         try:
-            run = await self._run(contender, number)
+            run = self._run(contender, number)
         except BenchError as error:
             self._failures[contender.name] = str(error)
             self._say(f"{contender.name}: {error}")
@@ -109,53 +122,15 @@ class Contest:
             self._runs.setdefault(contender.name, []).append(run)
             self._say(f"round {number + 1}: {contender.name} {run.events_per_second:,.0f} events/s")
 
-    async def _run(self, contender: Contender, number: int) -> Run:
+    def _run(self, contender: Contender, number: int) -> Run:
         expected = self._recorder.expected
-        task = task_of(
-            self._ground, contender, f"{contender.name}-{number}", dict.fromkeys(expected.ends, 0), expected.ends
-        )
-        await contender.prepare(self._ground, task)
-        outcome, memory = await asyncio.to_thread(once, self._ground, contender, task)
+        task = task_of(self._ground, f"{contender.name}-{number}", dict.fromkeys(expected.ends, 0), expected.ends)
+        asyncio.run(contender.prepare(self._ground, task))
+        outcome, memory = once(self._ground, contender, task)
         if outcome.events != task.events:
             raise BenchError(f"it has worked on {outcome.events} events, not {task.events}")
-        written = await contender.check(self._ground, task, expected)
+        written = asyncio.run(contender.check(self._ground, task, expected))
         return run_of(outcome, memory, written)
-
-
-def task_of(ground: Ground, contender: Contender, label: str, begins: dict[int, int], ends: dict[int, int]) -> Task:
-    """The task of a run; `label` names its group and all that it keeps."""
-    group = f"bench-{label.replace('_', '-')}"
-    return Task(
-        bootstrap=ground.addresses.kafka,
-        topic=TOPIC,
-        begins=begins,
-        ends=dict(ends),
-        group=group,
-        changelog=f"{group}-changelog",
-        folder=str(ground.settings.data_dir / "bench" / label),
-    )
-
-
-def run_of(outcome: Outcome, memory: int, written: int) -> Run:
-    """What an outcome comes to."""
-    seconds = outcome.ended - outcome.began
-    return Run(
-        events_per_second=outcome.events / seconds,
-        seconds=seconds,
-        second_half=outcome.events / 2 / (outcome.ended - outcome.half),
-        memory=memory,
-        changelog_records=written,
-    )
-
-
-def once(ground: Ground, contender: Contender, task: Task) -> tuple[Outcome, int]:
-    """One process from start to end: its outcome, and its memory when all was done."""
-    log = Path(task.folder).with_suffix(".log")
-    with measured(contender.command(ground, task), task, env=ground.env(), log=log) as process:
-        outcome = process.hear(PATIENCE)
-        if isinstance(outcome, Assigned):
-            raise BenchError("it waits for a word that it wasn't promised")
-        return outcome, process.memory()
 
 
 def choose(ground: Ground, only: Sequence[str], say: Say) -> tuple[list[Contender], dict[str, str]]:
@@ -175,30 +150,82 @@ def choose(ground: Ground, only: Sequence[str], say: Say) -> tuple[list[Contende
     return ready, absent
 
 
-async def record(ground: Ground, options: Options) -> Recorder:
-    """Make the topics, and write the events that all contenders read."""
-    await ensure_topics(ground.addresses.kafka, ground.settings)
-    began_at = time.time_ns() // 1_000_000 - options.events * PACE_MS
-    recorder = Recorder(options.keys, options.partitions, seed=options.seed, began_at=began_at)
-    producer = BatchProducer(ground.addresses.kafka, "bench")
-    await producer.start()
-    try:
-        await recorder.append(producer, recorder.any(options.events))
-    finally:
-        await producer.stop()
-    return recorder
-
-
-def run(options: Options, say: Say) -> dict[str, Result]:
-    """The whole benchmark on servers of its own."""
+def run(options: Options, say: Say) -> Report:
+    """The whole benchmark, on servers of its own."""
+    at, base_keys = int(time.time()), min(options.keys, BASE_KEYS)
     with servers(options.partitions) as (settings, addresses):
-        return asyncio.run(contest(Ground(settings, addresses), options, say))
+        ground = Ground(settings, addresses)
+        ready, absent = choose(ground, options.only, say)
+        say(f"recording {options.events:,} events of {base_keys:,} users")
+        recorder = _recorder(ground, options, base_keys)
+        asyncio.run(record(ground, recorder, recorder.any(options.events)))
+        results = Contest(ground, recorder, options, say).go(ready)
+        scaled = _scale_out(ground, ready, recorder, options, say)
+        restored = None
+        if options.recovery:
+            keys = max(RECOVERY_KEYS, options.keys)
+            restored = recovering.measure(ground, keys, options.rounds, options.seed, say)
+    results |= {name: Result(absent=why) for name, why in absent.items()}
+    return Report(
+        events=options.events,
+        keys=base_keys,
+        partitions=options.partitions,
+        seed=options.seed,
+        rounds=options.rounds,
+        at=at,
+        machine=_machine(),
+        versions=_versions(results),
+        contenders=results,
+        ratios=ratios(results),
+        growth=_growth(options, base_keys, say) if options.keys > base_keys else None,
+        scale_out=scaled,
+        recovery=restored,
+    )
 
 
-async def contest(ground: Ground, options: Options, say: Say) -> dict[str, Result]:
-    """Record, then run the rounds."""
-    ready, absent = choose(ground, options.only, say)
-    say(f"recording {options.events:,} events of {options.keys:,} users")
-    recorder = await record(ground, options)
-    results = await Contest(ground, recorder, options, say).go(ready)
-    return {**results, **{name: Result(absent=why) for name, why in absent.items()}}
+def _recorder(ground: Ground, options: Options, keys: int, *, tails: bool = True) -> Recorder:
+    """A recorder on topics that are there."""
+    asyncio.run(ensure_topics(ground.addresses.kafka, ground.settings))
+    began_at = time.time_ns() // 1_000_000 - options.events * PACE_MS
+    return Recorder(keys, options.partitions, seed=options.seed, began_at=began_at, tails=tails)
+
+
+def _scale_out(
+    ground: Ground, ready: Sequence[Contender], recorder: Recorder, options: Options, say: Say
+) -> scaling.ScaleOut | None:
+    stateful = next((contender for contender in ready if contender.name == "ours_stateful"), None)
+    if options.workers == 1 or stateful is None:
+        return None
+    return scaling.measure(ground, stateful, recorder.expected, workers=options.workers, rounds=options.rounds, say=say)
+
+
+def _growth(options: Options, base_keys: int, say: Say) -> growing.Growth:
+    """Each number of keys on servers of its own: the topics are those of the real agents, and start empty."""
+    found: list[dict[str, Result]] = []
+    for keys in (base_keys, options.keys):
+        with servers(options.partitions) as (settings, addresses):
+            ground = Ground(settings, addresses)
+            say(f"growth: {keys:,} users")
+            names = [name for name in growing.STATEFUL if not options.only or name in options.only]
+            ready, _ = choose(ground, names, say) if names else ([], {})
+            recorder = _recorder(ground, options, keys, tails=False)
+            found.append(
+                growing.measure(ground, ready, recorder, events=options.events, rounds=options.rounds, say=say)
+            )
+    return growing.compared(base_keys, found[0], options.keys, found[1])
+
+
+def _machine() -> dict[str, str | int]:
+    return {
+        "cores": os.cpu_count() or 0,
+        "memory": psutil.virtual_memory().total,
+        "processor": platform.processor() or platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _versions(results: dict[str, Result]) -> dict[str, str]:
+    found = {name: version(name) for name in PACKAGES}
+    for result in results.values():
+        found.update(result.notes)
+    return {"python": platform.python_version(), "kafka": VERSION, **found}

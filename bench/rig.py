@@ -36,6 +36,10 @@ class BenchError(Exception):
     """The benchmark, or one contender, can't go on; the message says why."""
 
 
+class SilentError(BenchError):
+    """A process has said nothing in the time that it had."""
+
+
 @contextmanager
 def servers(partitions: int) -> Iterator[tuple[Settings, Addresses]]:
     """An embedded stack of our own; at the end, however it comes, it is stopped and its folder removed.
@@ -157,7 +161,7 @@ class Measured:
         while b"\n" not in self._rest:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise BenchError(f"it isn't through in time; its last words: {self.last_words()}")
+                raise SilentError(f"it isn't through in time; its last words: {self.last_words()}")
             if not select.select([out], [], [], left)[0]:
                 continue
             data = os.read(out.fileno(), 65_536)

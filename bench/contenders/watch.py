@@ -24,7 +24,7 @@ class Watch:
     def __init__(self, task: Task, app: faust.App) -> None:
         self._task = task
         self._app = app
-        self._positions: dict[int, int] = {}
+        self._positions = dict(task.begins)
         self._events = 0
         self._began = self._half = 0.0
         self._gate = asyncio.Event()
@@ -54,7 +54,7 @@ class Watch:
         if not self._half and self._events * 2 >= self._task.events:
             self._half = time.monotonic()
         mine = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._task.topic}
-        if self._over is None and all(self._positions.get(number, 0) >= self._task.ends[number] for number in mine):
+        if self._over is None and all(self._positions[number] >= self._task.ends[number] for number in mine):
             self._over = asyncio.create_task(self._end())
 
     async def _end(self) -> None:

@@ -1,6 +1,7 @@
 """`bench`: benchmarks on servers of their own; nothing of a running system is touched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -9,6 +10,9 @@ from rich.table import Table
 
 from devconnect.cli.errors import CliError
 from devconnect.stack import StackError
+
+if TYPE_CHECKING:
+    from bench.fleet import Report
 
 CONTENDERS = (
     "raw",
@@ -28,50 +32,86 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--events", type=click.IntRange(min=1000), default=200_000, show_default=True, help="Recorded events.")
-@click.option("--keys", type=click.IntRange(min=100), default=5_000, show_default=True, help="Users that write them.")
+@click.option(
+    "--keys",
+    type=click.IntRange(min=100),
+    default=5_000,
+    show_default=True,
+    help="Users that write them; above 5000 for growth: the stateful ones are run with 5000 and with so many.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each contender.")
 @click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes for scale-out.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="For scale-out: ours_stateful as one process and as so many.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the recorded events.")
 @click.option("--only", multiple=True, type=click.Choice(CONTENDERS), help="Only this contender; can be repeated.")
-def fleet(
-    *,
-    as_json: bool,
-    events: int,
-    keys: int,
-    rounds: int,
-    partitions: int,
-    workers: int,
-    seed: int,
-    only: tuple[str, ...],
-) -> None:
+@click.option("--recovery/--no-recovery", default=True, show_default=True, help="Restore a table, too.")
+def fleet(*, as_json: bool, workers: int, partitions: int, **asked: Any) -> None:
     """Run every contender on the same recorded events, in turn, and show events a second."""
     from bench import fleet as contest, rig  # noqa: PLC0415  (only who measures needs it)
 
-    options = contest.Options(
-        events=events, keys=keys, rounds=rounds, partitions=partitions, workers=workers, seed=seed, only=only
-    )
+    if workers > partitions:
+        raise CliError(f"--workers {workers}: with {partitions} partitions at most as many can work (--partitions)")
+    options = contest.Options(workers=workers, partitions=partitions, **asked)
     try:
-        results = contest.run(options, _say())
+        report = contest.run(options, _say())
     except (rig.BenchError, StackError) as error:
         raise CliError(str(error)) from None
-    figures = {name: result.events_per_second for name, result in results.items()}
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({**figures, "contenders": results}), indent=2))
+        figures: dict[str, float | None] = dict.fromkeys(CONTENDERS)
+        figures |= {name: result.events_per_second for name, result in report.contenders.items()}
+        click.echo(_json({**figures, **msgspec.to_builtins(report)}))
     else:
-        grid = Table("contender", "events/s", "spread", "memory MB")
-        for name, result in results.items():
-            grid.add_row(
-                name,
-                f"{result.events_per_second or 0:,.0f}",
-                f"{result.spread or 0:.0%}",
-                str((result.memory or 0) >> 20),
-            )
-        Console().print(grid)
-    if any(result.failure for result in results.values()):
-        raise SystemExit(1)
+        for grid in _grids(report):
+            Console().print(grid)
+    if failures := report.failures():
+        raise CliError("; ".join(failures))
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _grids(report: "Report") -> Iterator[Table]:
+    """A report as tables for people."""
+    rates = Table("contender", "events/s", "spread", "2nd half", "memory MB", "changelog", title=_title(report))
+    for name, result in report.contenders.items():
+        if result.events_per_second is None:
+            rates.add_row(name, "-", result.failure or result.absent)
+            continue
+        rates.add_row(
+            name,
+            f"{result.events_per_second:,.0f}",
+            f"{result.spread:.0%}",
+            f"{result.second_half:,.0f}",
+            f"{(result.memory or 0) >> 20}",
+            f"{result.rounds[-1].changelog_records:,}",
+        )
+    yield rates
+    ratios = Table("ratio", "")
+    for name, ratio in report.ratios.items():
+        ratios.add_row(name, f"{ratio:.2f}")
+    if report.growth is not None:
+        for name, ratio in report.growth.ratios.items():
+            ratios.add_row(f"{name}: {report.growth.keys:,} keys / {report.growth.base_keys:,}", f"{ratio:.2f}")
+    if report.scale_out is not None:
+        ratios.add_row(f"ours_stateful: {report.scale_out.workers} workers / 1", f"{report.scale_out.ratio:.2f}")
+    if report.recovery is not None:
+        found = report.recovery
+        what = f"{found.keys_per_second:,.0f} keys/s, {found.memory >> 20} MB for {found.keys:,} keys"
+        ratios.add_row(f"recovery ({what}) / bare read", f"{found.ratio:.2f}")
+    yield ratios
+
+
+def _title(report: "Report") -> str:
+    return f"{report.events:,} events of {report.keys:,} users, {report.partitions} partitions, {report.rounds} rounds"
 
 
 @bench.command()
@@ -91,7 +131,7 @@ def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> No
     except (rig.BenchError, StackError) as error:
         raise CliError(str(error)) from None
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        click.echo(_json(found))
         return
     grid = Table("", "p50 ms", "p99 ms")
     grid.add_row("bare round trip", f"{found.round_trip_p50_ms:.2f}", f"{found.round_trip_p99_ms:.2f}")
