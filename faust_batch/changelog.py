@@ -9,6 +9,7 @@ from faust_batch.batch import Record
 from faust_batch.fetching import hand_out_parsed
 from faust_batch.producer import BatchProducer
 
+NO_HEADERS: list[tuple[str, bytes]] = []
 #: Bytes a fetch of one partition brings at most.
 FETCH_BYTES = 4 * 1024 * 1024
 
@@ -32,7 +33,7 @@ class Changelog:
 
     async def append(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> int:
         """Write key and value pairs (None deletes); returns the offset of the last once all are acknowledged."""
-        return await self._producer.append(self.topic, partition, [(key, value, []) for key, value in items])
+        return await self._producer.append(self.topic, partition, [(key, value, NO_HEADERS) for key, value in items])
 
     def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:
         """Read each partition from its position to where its log ends now."""

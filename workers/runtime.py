@@ -27,7 +27,7 @@ from devconnect.ports import metrics as m
 from devconnect.ports.clock import SystemClock
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings, SettingsError
-from faust_batch.app import agent, create_app
+from faust_batch.app import agent, create_app, quiet_collector
 from faust_batch.membership import FencedError
 from faust_batch.producer import BatchProducer
 from faust_batch.transport import assigned_partitions
@@ -220,6 +220,7 @@ def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
         settings = Settings.load()
         _log_to_stderr(settings.log_level)
         uvloop.install()
+        quiet_collector()
         worker = Worker(role, default_port, settings)
         wire(worker)
         FleetApp(worker).execute_from_commandline()

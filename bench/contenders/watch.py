@@ -11,7 +11,7 @@ import uvloop
 from faust.types import TP
 
 from bench.task import Assigned, Outcome, Task, tell
-from faust_batch.app import agent
+from faust_batch.app import agent, quiet_collector
 from faust_batch.batch import Batch
 from faust_batch.gather import Handler
 
@@ -104,3 +104,4 @@ def prepare() -> None:
     """What the fleet's own workers do first: the quick loop, and warnings to stderr."""
     logging.basicConfig(level="WARNING", stream=sys.stderr)
     uvloop.install()
+    quiet_collector()
