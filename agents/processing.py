@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from agents.limiting import Bad, Case, Limiter, Part, Stop
+from agents.slices import Slice, halved
 from devconnect.events.codec import Codec, CodecError
 from devconnect.ports import metrics as m
 from devconnect.ports.clock import Clock
@@ -16,22 +18,16 @@ from devconnect.ports.publisher import DeadLetter, Publisher
 from devconnect.ports.truth import UnavailableError
 from faust_batch.batch import Batch, Record, RevokedError
 
+__all__ = ["Processor", "Slice", "Step", "together"]
+
 T = TypeVar("T", bound=Struct)
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between tries while a store is down: doubling from the first to the last, with jitter.
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 2.0
-
-
-class Slice(Struct, Generic[T], frozen=True):
-    """Decoded records of one partition in offset order; each value stands at the index of its record."""
-
-    topic: str
-    partition: int
-    records: Sequence[Record]
-    values: Sequence[T]
 
 
 class Step(Protocol[T]):
@@ -48,123 +44,185 @@ class Step(Protocol[T]):
 
 
 class Processor(Generic[T]):
-    """Takes batches for a step. Returns only when each record is applied or buried."""
+    """Takes batches for a step. Returns when each record is applied or buried, or its partition stopped before it."""
 
-    def __init__(self, step: Step[T], publisher: Publisher, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        step: Step[T],
+        publisher: Publisher,
+        metrics: Metrics,
+        clock: Clock,
+        limiter: Limiter,
+    ) -> None:
         self._step = step
         self._publisher = publisher
         self._metrics = metrics
         self._clock = clock
+        self._limiter = limiter
+
+    @property
+    def name(self) -> str:
+        """The agent's."""
+        return self._step.name
 
     async def __call__(self, batches: Sequence[Batch]) -> None:
         began = self._clock.now_ms()
-        slices, letters = self._decode(batches)
-        if letters:
-            await self._bury(letters)
-        if slices:
-            await self._apply(slices)
-        self._record(batches, began)
+        firsts: dict[Part, int] = {}
+        for batch in batches:
+            firsts.setdefault((batch.topic, batch.partition), batch.first_offset)
+        slices, undecoded = self._decode(batches)
+        cases: dict[Part, Case] = {}
+        for part, bad in undecoded.items():
+            await self._note(cases, firsts, part, bad)
+        await self._apply(slices, cases, firsts)
+        left = 0
+        for part, case in cases.items():
+            await self._bury(part, firsts[part], case.to_bury())
+            if case.stop is not None:
+                left += self._stop(part, case, batches)
+        self._record(batches, began, left)
 
-    def _decode(self, batches: Sequence[Batch]) -> tuple[list[Slice[T]], list[DeadLetter]]:
-        """A slice for each partition of which something can be decoded, and the letters for what can't."""
-        partitions: dict[tuple[str, int], list[Record]] = {}
+    # -- partitions that are stopped
+
+    def forget(self) -> None:
+        """The partitions were assigned anew: none is stopped until it is found bad again."""
+        for stop in self.stops():
+            self._metrics.set(m.STOPPED, self.name, stop.topic, str(stop.partition), to=0)
+        self._limiter.forget()
+
+    def stops(self) -> list[Stop]:
+        """The partitions that are stopped."""
+        return self._limiter.stops()
+
+    async def release(self, stop: Stop) -> None:
+        """Go on with a stopped partition: more is allowed now."""
+        logger.info("%s goes on with %s-%d from %d", self.name, stop.topic, stop.partition, stop.offset)
+        self._metrics.set(m.STOPPED, self.name, stop.topic, str(stop.partition), to=0)
+        await self._limiter.release(stop)
+
+    def _stop(self, part: Part, case: Case, batches: Sequence[Batch]) -> int:
+        """Hold the partition; returns how many of its records are left alone."""
+        topic, partition = part
+        if case.stop is None:
+            return 0
+        own = [batch for batch in batches if (batch.topic, batch.partition) == part]
+        at = next(batch for batch in own if case.stop < batch.next_offset)
+        left = sum(record.offset >= case.stop for batch in own for record in batch.records)
+        if not at.is_current():
+            return left  # whoever has the partition now comes to the same
+        self._limiter.stop(Stop(topic, partition, case.stop, at))
+        self._metrics.set(m.STOPPED, self.name, topic, str(partition), to=1)
+        logger.error(
+            "%s has stopped %s-%d at offset %d, too much there is bad: %s. Nothing from there on is processed or lost. "
+            "Mend the cause and restart this worker, or have what is bad buried: "
+            "`python -m devconnect dlq allow %s %d --up-to OFFSET`",
+            *(self.name, topic, partition, case.stop, case.cause, topic, partition),
+        )
+        return left
+
+    # -- records
+
+    def _decode(self, batches: Sequence[Batch]) -> tuple[list[Slice[T]], dict[Part, list[Bad]]]:
+        """A slice for each partition of which something can be decoded, and what can't."""
+        partitions: dict[Part, list[Record]] = {}
         for batch in batches:
             partitions.setdefault((batch.topic, batch.partition), []).extend(batch.records)
         slices: list[Slice[T]] = []
-        letters: list[DeadLetter] = []
-        for (topic, partition), records in partitions.items():
+        undecoded: dict[Part, list[Bad]] = {}
+        for part, records in partitions.items():
             try:
                 values = self._step.codec.decode_all([record.value for record in records])
-                slices.append(Slice(topic, partition, records, values))
+                slices.append(Slice(*part, records, values))
             except CodecError:
-                found, bad = self._decode_each(topic, partition, records)
-                letters += bad
+                found, undecoded[part] = self._decode_each(part, records)
                 if found.values:
                     slices.append(found)
-        return slices, letters
+        return slices, undecoded
 
-    def _decode_each(self, topic: str, partition: int, records: Sequence[Record]) -> tuple[Slice[T], list[DeadLetter]]:
+    def _decode_each(self, part: Part, records: Sequence[Record]) -> tuple[Slice[T], list[Bad]]:
         good: list[Record] = []
         values: list[T] = []
-        letters: list[DeadLetter] = []
+        undecoded: list[Bad] = []
         for record in records:
             try:
                 values.append(self._step.codec.decode(record.value))
             except CodecError as exc:
-                letters.append(self._letter(topic, partition, record, str(exc)))
+                undecoded.append(Bad(record, str(exc)))
             else:
                 good.append(record)
-        return Slice(topic, partition, good, values), letters
+        return Slice(*part, good, values), undecoded
 
-    async def _apply(self, slices: Sequence[Slice[T]]) -> None:
-        """Apply all, or halve until the records that can't be applied stand alone, and bury those."""
+    async def _note(self, cases: dict[Part, Case], firsts: Mapping[Part, int], part: Part, bad: Sequence[Bad]) -> None:
+        if part not in cases:
+            cases[part] = await self._when_possible(lambda: self._limiter.open(*part, firsts[part]))
+        cases[part].add(bad)
+
+    async def _apply(self, slices: Sequence[Slice[T]], cases: dict[Part, Case], firsts: Mapping[Part, int]) -> None:
+        """Apply all up to where a partition stops, or halve until the records that can't be applied stand alone."""
+        if cases:
+            kept = [
+                cases[part].before_stop(each) if (part := (each.topic, each.partition)) in cases else each
+                for each in slices
+            ]
+            slices = [each for each in kept if each.records]
+        if not slices:
+            return
         try:
-            await self._apply_when_possible(slices)
+            await self._when_possible(lambda: self._step.apply(slices))
         except RevokedError:
             raise
         except Exception as exc:
-            halves = _halved(slices)
+            halves = halved(slices)
             if halves is None:
                 [only] = slices
                 [record] = only.records
-                logger.exception(
-                    "%s: %s-%d at %d is buried", self._step.name, only.topic, only.partition, record.offset
-                )
-                cause = f"{type(exc).__name__}: {exc}"
-                await self._bury([self._letter(only.topic, only.partition, record, cause)])
+                logger.exception("%s can't apply %s-%d at %d", self.name, only.topic, only.partition, record.offset)
+                bad = [Bad(record, f"{type(exc).__name__}: {exc}")]
+                await self._note(cases, firsts, (only.topic, only.partition), bad)
                 return
             for half in halves:
-                await self._apply(half)
+                await self._apply(half, cases, firsts)
 
-    async def _apply_when_possible(self, slices: Sequence[Slice[T]]) -> None:
+    async def _when_possible(self, work: Callable[[], Awaitable[R]]) -> R:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._step.apply(slices)
+                return await work()
             except UnavailableError as exc:
-                self._metrics.count(m.RETRIES, self._step.name)
-                logger.warning("%s waits: %s", self._step.name, exc)
+                self._metrics.count(m.RETRIES, self.name)
+                logger.warning("%s waits: %s", self.name, exc)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 wait = min(wait * 2, LONGEST_WAIT)
 
-    def _letter(self, topic: str, partition: int, record: Record, cause: str) -> DeadLetter:
-        return DeadLetter(
-            agent=self._step.name,
-            cause=cause,
-            topic=topic,
-            partition=partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-        )
-
-    async def _bury(self, letters: Sequence[DeadLetter]) -> None:
+    async def _bury(self, part: Part, first: int, bad: Sequence[Bad]) -> None:
+        if not bad:
+            return
+        topic, partition = part
+        letters = [
+            DeadLetter(
+                agent=self.name,
+                cause=cause,
+                topic=topic,
+                partition=partition,
+                offset=record.offset,
+                key=record.key,
+                value=record.value,
+                headers=tuple(record.headers),
+            )
+            for record, cause in bad
+        ]
         await self._publisher.bury(letters)
-        self._metrics.count(m.DEAD_LETTERS, self._step.name, letters[0].topic, by=len(letters))
+        self._limiter.close(topic, partition, first, bad)
+        self._metrics.count(m.DEAD_LETTERS, self.name, topic, by=len(letters))
 
-    def _record(self, batches: Sequence[Batch], began: int) -> None:
-        name, now = self._step.name, self._clock.now_ms()
-        count = sum(len(batch.records) for batch in batches)
+    def _record(self, batches: Sequence[Batch], began: int, left: int) -> None:
+        name, now = self.name, self._clock.now_ms()
+        count = sum(len(batch.records) for batch in batches) - left
         oldest = min(batch.records[0].timestamp for batch in batches)
         self._metrics.count(m.RECORDS, name, by=count)
         self._metrics.observe(m.BATCH_RECORDS, name, value=count)
         self._metrics.observe(m.BATCH_SECONDS, name, value=(now - began) / 1000)
         self._metrics.observe(m.EVENT_AGE, name, value=max(0, now - oldest) / 1000)
-
-
-def _halved(slices: Sequence[Slice[T]]) -> tuple[Sequence[Slice[T]], Sequence[Slice[T]]] | None:
-    """The slices, or the only one's records, in two halves; None for a single record."""
-    if len(slices) > 1:
-        middle = len(slices) // 2
-        return slices[:middle], slices[middle:]
-    [only] = slices
-    middle = len(only.records) // 2
-    if middle == 0:
-        return None
-    return (
-        [Slice(only.topic, only.partition, only.records[:middle], only.values[:middle])],
-        [Slice(only.topic, only.partition, only.records[middle:], only.values[middle:])],
-    )
 
 
 async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:

@@ -50,6 +50,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_instance: str | None = None
     #: Seconds that a worker may be away and find its partitions again; after that others have them.
     worker_session: float = 10.0
+    #: Bad records of a partition that an agent buries before it stops it: one behind the other, and as a share
+    #: (percent) of a window of so many offsets.
+    dead_letter_run: int = 100
+    dead_letter_share: int = 50
+    dead_letter_window: int = 1000
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
 
@@ -151,6 +156,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
     Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
     Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable("DEAD_LETTER_RUN", "dead_letter_run", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
+    Variable("DEAD_LETTER_SHARE_PERCENT", "dead_letter_share", _whole(1, 100), "percent, 1 to 100"),
+    Variable("DEAD_LETTER_WINDOW", "dead_letter_window", _whole(10, 1_000_000), "a whole number, 10 to 1000000"),
     Variable(
         "WORKER_INSTANCE",
         "worker_instance",

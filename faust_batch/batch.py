@@ -1,6 +1,6 @@
 """The unit of work: the records that one fetch brought of one partition."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 
@@ -30,7 +30,17 @@ class Batch:
     that never is acknowledged is fetched again by whoever owns the partition next.
     """
 
-    __slots__ = ("_acknowledge", "_is_current", "first_offset", "next_offset", "partition", "records", "topic")
+    __slots__ = (
+        "_acknowledge",
+        "_hold",
+        "_is_current",
+        "_release",
+        "first_offset",
+        "next_offset",
+        "partition",
+        "records",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -40,6 +50,8 @@ class Batch:
         *,
         acknowledge: Callable[[], None],
         is_current: Callable[[], bool],
+        hold: Callable[[int], None],
+        release: Callable[[], Awaitable[None]],
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -48,6 +60,8 @@ class Batch:
         self.next_offset = records[-1].offset + 1
         self._acknowledge = acknowledge
         self._is_current = is_current
+        self._hold = hold
+        self._release = release
 
     def is_current(self) -> bool:
         """False when the partition was taken away, or is read anew, since the batch was fetched: leave it alone."""
@@ -56,6 +70,17 @@ class Batch:
     def acknowledge(self) -> None:
         """Let the offset move past this batch. Harmless when the partition was taken away meanwhile."""
         self._acknowledge()
+
+    def hold(self, offset: int) -> None:
+        """Stop the partition at one of this batch's records: all before it is done, nothing from it on is handed over.
+
+        The other partitions go on. It lasts until `release`, or until the partition is assigned anew.
+        """
+        self._hold(offset)
+
+    async def release(self) -> None:
+        """Read the partition on from where it was held. Harmless when it isn't held any more."""
+        await self._release()
 
     def __repr__(self) -> str:
         return f"<Batch {self.topic}-{self.partition} {self.first_offset}..{self.next_offset - 1}>"

@@ -80,6 +80,17 @@ class OffsetLedger(Generic[P]):
             entry.first += 1
         return True
 
+    def hold(self, partition: P, ticket: Ticket, offset: int) -> bool:
+        """Note that all before `offset`, which lies in this batch, is done; no batch handed out counts any more.
+
+        The batches before this one must be acknowledged or done. False when the ticket is worthless by now.
+        """
+        if not self.is_open(partition, ticket):
+            return False
+        self.reset(partition, offset)
+        self._partitions[partition].committable = offset
+        return True
+
     def is_open(self, partition: P, ticket: Ticket) -> bool:
         """Whether the ticket still stands for a batch that isn't done."""
         entry = self._partitions.get(partition)

@@ -86,6 +86,8 @@ class BatchConsumer(driver.Consumer):
         #: When offsets were last committed or found to need no commit, seconds since 1970.
         self.committed_at = time.time()
         self._highwaters: dict[TP, int] = {}
+        #: Partitions that are read no further until they are released or assigned anew.
+        self._held: set[TP] = set()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -107,7 +109,7 @@ class BatchConsumer(driver.Consumer):
         for tp, found in records.items():
             if not self.flow_active or before != (self._seeks, self.app.consumer_generation_id):
                 return
-            if active is None or tp in active or tp in self._buffered_partitions:
+            if tp not in self._held and (active is None or tp in active or tp in self._buffered_partitions):
                 message = self._batch_message(tp, found)
                 if message is not None:
                     yield tp, message
@@ -134,6 +136,8 @@ class BatchConsumer(driver.Consumer):
                 records,
                 acknowledge=lambda: self._acknowledge(tp, ticket),
                 is_current=lambda: self.ledger.is_open(tp, ticket),
+                hold=lambda offset: self._hold(tp, ticket, offset),
+                release=lambda: self._release(tp),
             ),
         )
 
@@ -152,6 +156,23 @@ class BatchConsumer(driver.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def _hold(self, tp: TP, ticket: Ticket, offset: int) -> None:
+        if self.ledger.hold(tp, ticket, offset):
+            self._held.add(TP(tp.topic, tp.partition))
+
+    async def _release(self, tp: TP) -> None:
+        if tp in self._held:
+            # The next fetch may come from behind the place: all partitions start over from what is committed.
+            await self.commit()
+            await self.perform_seek()
+            self._held.discard(tp)
+            super()._get_active_partitions().add(TP(tp.topic, tp.partition))
+
+    def _get_active_partitions(self) -> set[TP]:
+        active: set[TP] = super()._get_active_partitions()
+        active -= self._held
+        return active
 
     def _acknowledge(self, tp: TP, ticket: Ticket) -> None:
         self.ledger.acknowledge(tp, ticket)
@@ -189,6 +210,7 @@ class BatchConsumer(driver.Consumer):
         self.ledger.forget(revoked)
         for tp in revoked:
             self._highwaters.pop(tp, None)
+        self._held -= revoked
         await super().on_partitions_revoked(revoked)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
@@ -211,6 +233,10 @@ class BatchConsumer(driver.Consumer):
         highwater = self.highwater(tp)
         if highwater is not None:
             self._highwaters[tp] = highwater
+
+    def held(self) -> set[TP]:
+        """The partitions that an agent has stopped: they are read no further."""
+        return set(self._held)
 
     def lags(self) -> dict[TP, int]:
         """Records after the position, by partition, as of the last fetch of each."""

@@ -10,6 +10,7 @@ from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Sna
 from devconnect.domain.projections import AddNotification, MarkNotificationsRead, Update
 from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
+from devconnect.ports.letters import History, Letters
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.projections import Projections, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
@@ -105,6 +106,32 @@ class MemoryPublisher(Publisher):
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         self.hook("bury")
         self.letters.extend(letters)
+
+
+class MemoryLetters(Letters):
+    """What was buried through a publisher, and what is allowed."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self._publisher = publisher
+        self.allowances: dict[tuple[str, int], int] = {}
+        #: Errors for the next reads, the first first.
+        self.errors: list[Exception] = []
+        self.reads = 0
+
+    async def history(self, agent: str, topic: str, partition: int, since: int, before: int) -> History:
+        self.reads += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        bad = {
+            letter.offset
+            for letter in self._publisher.letters
+            if (letter.agent, letter.topic, letter.partition) == (agent, topic, partition)
+            and since <= letter.offset < before
+        }
+        return History(tuple(sorted(bad)), self.allowances.get((topic, partition), -1))
+
+    async def allowed(self, partition: int) -> Mapping[str, int]:
+        return {topic: up_to for (topic, number), up_to in self.allowances.items() if number == partition}
 
 
 class MemoryAnswers(Answers):
@@ -240,13 +267,28 @@ class MemoryBatch(Batch):
     ) -> None:
         records = [MemoryRecord(first + n, b"key", value, timestamp) for n, value in enumerate(values)]
         super().__init__(
-            topic, partition, records, acknowledge=self._note_acknowledged, is_current=lambda: self.current
+            topic,
+            partition,
+            records,
+            acknowledge=self._note_acknowledged,
+            is_current=lambda: self.current,
+            hold=self._note_held,
+            release=self._note_released,
         )
         self.acknowledged = 0
         self.current = True
+        #: Where the partition was held, and how often it was released.
+        self.held: int | None = None
+        self.released = 0
 
     def _note_acknowledged(self) -> None:
         self.acknowledged += 1
+
+    def _note_held(self, offset: int) -> None:
+        self.held = offset
+
+    async def _note_released(self) -> None:
+        self.released += 1
 
 
 class MemoryLog(Log):

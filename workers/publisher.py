@@ -9,11 +9,7 @@ from devconnect.events.topics import DEAD_LETTERS
 from devconnect.ports.clock import Clock
 from devconnect.ports.publisher import DeadLetter, Record
 from faust_batch.producer import BatchProducer, Item
-
-#: Headers of a dead letter; the key and the value are those of the source.
-LETTER_VERSION = b"1"
-#: Characters of a cause that are kept: it may quote the record.
-CAUSE_KEPT = 500
+from workers.letters import letter_record
 
 
 class BatchPublisher:
@@ -40,7 +36,7 @@ class BatchPublisher:
         now = self._clock.now_ms()
         groups: dict[int, list[Record]] = {}
         for letter in letters:
-            groups.setdefault(letter.partition, []).append(_buried(letter, now))
+            groups.setdefault(letter.partition, []).append(letter_record(letter, now))
         for partition, group in groups.items():
             await self.publish(DEAD_LETTERS.name, partition, group)
 
@@ -50,17 +46,3 @@ class BatchPublisher:
 
 def _item(record: Record) -> Item:
     return record.key, record.value, list(record.headers)
-
-
-def _buried(letter: DeadLetter, now: int) -> Record:
-    headers = {
-        "version": LETTER_VERSION,
-        "agent": letter.agent.encode(),
-        "cause": letter.cause[:CAUSE_KEPT].encode(errors="replace"),
-        "topic": letter.topic.encode(),
-        "partition": str(letter.partition).encode(),
-        "offset": str(letter.offset).encode(),
-        "at": str(now).encode(),
-    }
-    # A record needs a key or a value; headers alone aren't enough for every client.
-    return Record(letter.key, letter.value if letter.value is not None else b"", tuple(headers.items()))

@@ -11,8 +11,10 @@ from collections.abc import Callable
 import faust
 import msgspec
 import uvloop
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from agents.limiting import Limiter
 from agents.processing import Processor, Step
 from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
@@ -22,6 +24,7 @@ from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import PrometheusMetrics
 from devconnect.adapters.redis.connect import connect as connect_redis
 from devconnect.adapters.redis.projections import RedisProjections
+from devconnect.domain.limits import Limits
 from devconnect.events.topics import Topic
 from devconnect.ports import metrics as m
 from devconnect.ports.clock import SystemClock
@@ -31,6 +34,7 @@ from faust_batch.app import agent, create_app, quiet_collector
 from faust_batch.membership import FencedError
 from faust_batch.producer import BatchProducer
 from faust_batch.transport import assigned_partitions
+from workers.letters import LetterLog
 from workers.probes import Probes
 from workers.publisher import BatchPublisher
 
@@ -38,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that batches may be in hand with no commit before the worker is taken for stuck.
 STUCK_SECONDS = 60.0
+#: Seconds between looks whether an operator has allowed more bad records of a partition that is stopped.
+ALLOWANCE_SECONDS = 2.0
 
 
 class Worker:
@@ -59,6 +65,11 @@ class Worker:
         )
         self.producer = BatchProducer(self.addresses.kafka, f"devconnect-{role}")
         self.publisher = BatchPublisher(self.producer, settings.partitions, self.clock)
+        self.letters = LetterLog(self.addresses.kafka)
+        self.limits = Limits(
+            run=settings.dead_letter_run, share=settings.dead_letter_share, window=settings.dead_letter_window
+        )
+        self._processors: list[Processor] = []  # type: ignore[type-arg]  # of steps of many types
         self.redis = connect_redis(self.addresses.redis)
         self.projections = RedisProjections(self.redis)
         self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
@@ -84,7 +95,10 @@ class Worker:
     def add(self, topic: Topic, step: Step) -> None:  # type: ignore[type-arg]  # steps of many types go in here
         """Have `step` work on the batches of `topic`."""
         self._topics.append(topic.name)
-        agent(self.app, topic.name, Processor(step, self.publisher, self.metrics, self.clock))
+        limiter = Limiter(step.name, self.limits, self.letters)
+        processor = Processor(step, self.publisher, self.metrics, self.clock, limiter)
+        self._processors.append(processor)
+        agent(self.app, topic.name, processor)
 
     def on_assigned(self, call: Callable[[set[int]], None]) -> None:
         """Call with the partition numbers of this worker's topics whenever they were assigned anew."""
@@ -127,6 +141,7 @@ class Worker:
         await self._when_database_answers()
         for call in self._starters:
             call()
+        self.background(asyncio.create_task(self._release_what_is_allowed(), name="allowances"))
         self._started = True
 
     async def stop(self) -> None:
@@ -147,9 +162,24 @@ class Worker:
                 logger.warning("waiting for the database: %s", exc)
                 await asyncio.sleep(1.0)
 
+    async def _release_what_is_allowed(self) -> None:
+        """Go on with stopped partitions once an operator has allowed it."""
+        while True:
+            await asyncio.sleep(ALLOWANCE_SECONDS)
+            for processor in self._processors:
+                for stop in processor.stops():
+                    try:
+                        allowed = await self.letters.allowed(stop.partition)
+                        if allowed.get(stop.topic, -1) >= stop.offset:
+                            await processor.release(stop)
+                    except (UnavailableError, KafkaError) as exc:
+                        logger.warning("can't look what is allowed of %s-%d: %s", stop.topic, stop.partition, exc)
+
     async def _assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
         found = assigned_partitions(assigned, self._topics)
         partitions = set().union(*found.values()) if found else set()
+        for processor in self._processors:
+            processor.forget()
         for call in self._on_assigned:
             call(partitions)
 
@@ -178,9 +208,14 @@ class Worker:
             return {"start": "waiting for Kafka and the database"}
         recovered = self.app.tables.recovery.completed.is_set() and not self.app.rebalancing
         checks: dict[str, str | None] = {"consumer": None if recovered else "joining its group"}
+        checks["partitions"] = self._stopped()
         for number, check in enumerate(self._ready_checks):
             checks[f"{self.role}-{number}"] = check()
         return checks
+
+    def _stopped(self) -> str | None:
+        stops = [(each.name, stop) for each in self._processors for stop in each.stops()]
+        return "; ".join(f"{agent} has stopped {s.topic}-{s.partition} at {s.offset}" for agent, s in stops) or None
 
 
 class FleetApp(faust.Worker):

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("devconnect.cli.run:run", "Run the stack, the workers and the gateway."),
     "topics": ("devconnect.cli.topics:topics", "Create and show the Kafka topics."),
     "tables": ("devconnect.cli.tables:tables", "Read the tables that the fleet keeps."),
+    "dlq": ("devconnect.cli.dlq:dlq", "Look at dead letters, try them again, drop them."),
     "users": ("devconnect.cli.users:users", "Look after accounts and their roles."),
     "replay": ("devconnect.cli.replay:replay", "Play a recorded interaction trace through the gateway."),
     "bench": ("devconnect.cli.bench:bench", "Measure the fleet against its peers, and its latency."),

@@ -66,6 +66,12 @@ RETRIES = Metric(
 DEAD_LETTERS = Metric(
     name="dead_letters", kind="counter", help="Records buried in dead-letters.", labels=("agent", "topic")
 )
+STOPPED = Metric(
+    name="partition_stopped",
+    kind="gauge",
+    help="1 while an agent has stopped a partition since too much of it is bad, else 0.",
+    labels=("agent", "topic", "partition"),
+)
 DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", labels=("type", "outcome"))
 EVENT_AGE = Metric(
     name="event_age_seconds",
@@ -126,6 +132,7 @@ ALL: tuple[Metric, ...] = (
     BATCH_SECONDS,
     RETRIES,
     DEAD_LETTERS,
+    STOPPED,
     DECISIONS,
     EVENT_AGE,
     LAST_COMMIT,

@@ -24,6 +24,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Publisher(Protocol):

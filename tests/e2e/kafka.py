@@ -75,12 +75,16 @@ def letters(system: System) -> list[Letter]:
             for partition, end in last.items():
                 while await consumer.position(partition) < end:
                     batch = await consumer.getmany(partition, timeout_ms=1000)
-                    found += [_letter(record) for records in batch.values() for record in records]
+                    found += [_letter(each) for records in batch.values() for each in records if not _is_mark(each)]
         finally:
             await consumer.stop()
         return found
 
     return _run(work())
+
+
+def _is_mark(record: Any) -> bool:
+    return any(name == "mark" for name, _ in record.headers)
 
 
 def _letter(record: Any) -> Letter:

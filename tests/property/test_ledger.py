@@ -55,3 +55,20 @@ def test_what_was_committed_is_not_committed_again() -> None:
     ledger.acknowledge("p", ledger.hand_out("p", 20))
     ledger.committed("p", 10)
     assert ledger.committable() == {"p": 20}
+
+
+@given(st.integers(0, 100), st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 300))
+def test_a_held_partition_is_committed_up_to_the_hold_and_has_nothing_in_flight(
+    start: int, lengths: list[int], at: int
+) -> None:
+    ledger: OffsetLedger[str] = OffsetLedger()
+    ledger.reset("p", start)
+    tickets, position = [], start
+    for length in lengths:
+        position += length
+        tickets.append(ledger.hand_out("p", position))
+    offset = start + at % lengths[0]
+    assert ledger.hold("p", tickets[0], offset)
+    assert not any(ledger.acknowledge("p", ticket) for ticket in tickets)
+    assert not ledger.hold("p", tickets[-1], position)
+    assert (ledger.committable(), ledger.in_flight(), ledger.position("p")) == ({"p": offset}, 0, offset)

@@ -7,12 +7,14 @@ import pytest
 from msgspec import Struct
 
 from agents import processing
+from agents.limiting import Limiter
 from agents.processing import Processor, Slice, together
+from devconnect.domain.limits import Limits
 from devconnect.events.codec import Codec
 from devconnect.ports.publisher import DeadLetter
 from devconnect.ports.truth import UnavailableError
 from faust_batch.batch import RevokedError
-from tests.fakes import ManualClock, MemoryBatch, MemoryMetrics, MemoryPublisher
+from tests.fakes import ManualClock, MemoryBatch, MemoryLetters, MemoryMetrics, MemoryPublisher
 
 
 class Thing(Struct, frozen=True, tag_field="type", tag="thing"):
@@ -52,10 +54,17 @@ class Keep:
 class Fixture:
     """A processor around a step, and all that it hands on to."""
 
-    def __init__(self, step: Keep) -> None:
+    def __init__(self, step: Keep, limits: Limits | None = None) -> None:
         self.step = step
         self.publisher, self.metrics, self.clock = MemoryPublisher(), MemoryMetrics(), ManualClock()
-        self.process = Processor(step, self.publisher, self.metrics, self.clock)
+        self.letters = MemoryLetters(self.publisher)
+        self.limits = limits or Limits()
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process takes over: it knows what is buried, and nothing else."""
+        limiter = Limiter(self.step.name, self.limits, self.letters)
+        self.process = Processor(self.step, self.publisher, self.metrics, self.clock, limiter)
 
     @property
     def buried(self) -> list[tuple[int, int]]:
@@ -208,6 +217,177 @@ async def test_a_batch_that_is_cancelled_buries_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await given.process([MemoryBatch("t", 0, 0, written("a", "b"))])
     assert given.publisher.letters == []
+
+
+# -- limits
+
+
+class Partition:
+    """A log of one partition and how far it is acknowledged, worked off as a worker does."""
+
+    def __init__(self, given: Fixture, values: list[bytes | None], number: int = 0) -> None:
+        self.given, self.values, self.number = given, values, number
+        self.committed = 0
+        self.batch: MemoryBatch | None = None
+
+    async def work(self, size: int) -> None:
+        """Everything, in batches of this size, until it is done or stopped."""
+        while self.committed < len(self.values):
+            chunk = self.values[self.committed : self.committed + size]
+            self.batch = MemoryBatch("t", self.number, self.committed, chunk)
+            await self.given.process([self.batch])
+            if self.batch.held is not None:
+                self.committed = self.batch.held
+                return
+            self.committed += len(chunk)
+
+
+def garbage(count: int) -> list[bytes | None]:
+    return [b"garbage"] * count
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 50])
+@pytest.mark.parametrize("applied", [False, True])
+async def test_a_run_that_is_too_long_stops_its_partition_there(size: int, applied: bool) -> None:
+    """The same records, whether they can't be decoded or can't be applied, and however they are batched."""
+    given = Fixture(Keep(poison("bad")), Limits(run=5))
+    bad = written("bad") if applied else garbage(1)
+    log = Partition(given, [*written("a"), *bad * 5, *written("b"), *bad * 9, *written("c")])
+    await log.work(size)
+    assert log.committed == 12
+    assert sorted(set(given.buried)) == [(0, offset) for offset in (*range(1, 6), *range(7, 12))]
+    assert [name for _, _, name in given.step.kept] == ["a", "b"]
+    assert [(stop.topic, stop.partition, stop.offset) for stop in given.process.stops()] == [("t", 0, 12)]
+    assert given.metrics.gauges["partition_stopped", "keep", "t", "0"] == 1
+    assert given.metrics.counts["records_processed", "keep"] == 12
+
+
+@pytest.mark.parametrize("size", [1, 4, 64])
+async def test_a_share_that_is_too_high_stops_the_partition_though_good_records_lie_between(size: int) -> None:
+    given = Fixture(Keep(), Limits(run=5, share=40, window=20))
+    log = Partition(given, [value for _ in range(30) for value in (*garbage(1), *written("a"))])
+    await log.work(size)
+    assert log.committed == 16  # the ninth of 20 would be more than 40 percent
+    assert len(given.buried) == 8
+
+
+async def test_now_and_then_a_bad_record_never_stops_anything() -> None:
+    given = Fixture(Keep(), Limits(run=1, share=50, window=10))
+    log = Partition(given, [value for _ in range(50) for value in (*garbage(1), *written("a", "b"))])
+    await log.work(1)
+    assert log.committed == 150
+    assert len(given.buried) == 50
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+async def test_a_restart_alone_stops_at_the_same_record_and_buries_nothing_more(size: int) -> None:
+    given = Fixture(Keep(), Limits(run=5))
+    log = Partition(given, [*written("a"), *garbage(20)])
+    for _ in range(4):
+        await log.work(size)
+        assert log.committed == 6
+        given.restart()
+    assert len(given.buried) == 5
+
+
+async def test_a_replay_of_what_is_buried_already_counts_it_once() -> None:
+    """A crash before the commit: the batch comes again, and its letters with it."""
+    given = Fixture(Keep(), Limits(run=5))
+    for _ in range(4):
+        given.restart()
+        batch = MemoryBatch("t", 0, 10, [*garbage(4), *written("a")])
+        await given.process([batch])
+        assert batch.held is None
+    assert given.buried == [(0, 10), (0, 11), (0, 12), (0, 13)] * 4
+
+
+async def test_what_is_mended_goes_on_after_a_restart() -> None:
+    given = Fixture(Keep(poison("bad")), Limits(run=5))
+    log = Partition(given, [*written(*["bad"] * 12, "a")])
+    await log.work(50)
+    assert log.committed == 5
+    given.step = Keep()
+    given.restart()
+    await log.work(50)
+    assert log.committed == 13
+    assert [offset for _, offset, _ in given.step.kept] == list(range(5, 13))
+    assert len(given.buried) == 5
+
+
+async def test_what_is_allowed_is_buried_and_counts_no_more() -> None:
+    given = Fixture(Keep(), Limits(run=5))
+    log = Partition(given, [*garbage(20), *written("a"), *garbage(5), *written("b"), *garbage(6)])
+    await log.work(50)
+    assert log.committed == 5
+    [stop] = given.process.stops()
+    given.letters.allowances["t", 0] = 19
+    await given.process.release(stop)
+    assert isinstance(stop.batch, MemoryBatch)
+    assert stop.batch.released == 1
+    assert given.metrics.gauges["partition_stopped", "keep", "t", "0"] == 0
+    assert given.process.stops() == []
+    await log.work(50)
+    assert log.committed == 32
+    assert [name for _, _, name in given.step.kept] == ["a", "b"]
+
+
+async def test_the_other_partitions_of_the_call_go_on() -> None:
+    given = Fixture(Keep(poison("bad")), Limits(run=2))
+    good, bad = MemoryBatch("t", 1, 0, written("a", "bad", "b")), MemoryBatch("t", 0, 0, garbage(5))
+    worse, after = MemoryBatch("t", 2, 0, written("c", *["bad"] * 4, "d")), MemoryBatch("t", 2, 6, written("e"))
+    await given.process([bad, good, worse, after])
+    assert (good.held, bad.held, worse.held, after.held) == (None, 2, 3, None)
+    assert [name for _, _, name in given.step.kept] == ["a", "b", "c"]
+    assert given.buried == [(0, 0), (0, 1), (1, 1), (2, 1), (2, 2)]
+
+
+async def test_nothing_behind_the_stop_is_applied_though_it_could_be() -> None:
+    given = Fixture(Keep(), Limits(run=2))
+    await given.process([MemoryBatch("t", 0, 0, [*written("a"), *garbage(3), *written("b")])])
+    assert given.step.calls == [["a"]]
+
+
+async def test_partitions_that_are_assigned_anew_are_looked_at_anew() -> None:
+    given = Fixture(Keep(), Limits(run=2))
+    await given.process([MemoryBatch("t", 0, 0, garbage(5))])
+    given.process.forget()
+    assert given.process.stops() == []
+    assert given.metrics.gauges["partition_stopped", "keep", "t", "0"] == 0
+    again = MemoryBatch("t", 0, 2, garbage(3))
+    await given.process([again])
+    assert again.held == 2
+
+
+async def test_a_partition_that_was_taken_away_meanwhile_is_not_stopped_here() -> None:
+    given = Fixture(Keep(), Limits(run=2))
+    batch = MemoryBatch("t", 0, 0, garbage(5))
+    batch.current = False
+    await given.process([batch])
+    assert (batch.held, given.process.stops()) == (None, [])
+    assert ("partition_stopped", "keep", "t", "0") not in given.metrics.gauges
+
+
+async def test_letters_that_can_not_be_read_are_waited_for_and_nothing_is_decided_before() -> None:
+    given = Fixture(Keep(), Limits(run=2))
+    given.letters.errors = [UnavailableError("Kafka is down")] * 3
+    await given.process([MemoryBatch("t", 0, 0, [*garbage(1), *written("a")])])
+    assert given.buried == [(0, 0)]
+    assert given.metrics.counts["batch_retries", "keep"] == 3
+
+
+async def test_what_is_well_never_looks_at_the_letters() -> None:
+    given = Fixture(Keep())
+    await given.process([MemoryBatch("t", 0, 0, written("a", "b"))])
+    assert given.letters.reads == 0
+
+
+async def test_the_stop_is_told_with_place_cause_and_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    given = Fixture(Keep(poison("bad")), Limits(run=1))
+    await given.process([MemoryBatch("t", 3, 10, written("bad", "bad"))])
+    [told] = [record.getMessage() for record in caplog.records if "stopped" in record.getMessage()]
+    assert "keep has stopped t-3 at offset 11" in told
+    assert "ValueError: can't bear bad" in told
+    assert "dlq allow t 3 --up-to OFFSET" in told
 
 
 async def test_a_letter_is_acknowledged_before_the_batch_is_done() -> None:
