@@ -66,7 +66,7 @@ class MemoryTruth(Truth):
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         return {ref: self.documents[ref] for ref in refs if ref in self.documents}
 
-    async def save(self, documents: Iterable[AnyDocument]) -> None:
+    async def save(self, documents: Iterable[AnyDocument], *, new: Collection[Ref] = ()) -> None:
         for document in documents:
             self.hook("save")
             before = self.documents.get(ref_of(document))

@@ -26,8 +26,11 @@ class Truth(Protocol):
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         """The documents of these names; those that don't exist are absent."""
 
-    async def save(self, documents: Iterable[AnyDocument]) -> None:
-        """Write each document unless the stored one's `seq` is as high."""
+    async def save(self, documents: Iterable[AnyDocument], *, new: Collection[Ref] = ()) -> None:
+        """Write each document unless the stored one's `seq` is as high.
+
+        `new` names those that weren't there when they were last looked for: a hint, of which nothing but speed depends.
+        """
 
     async def add_notifications(self, notifications: Sequence[AddNotification]) -> None:
         """Insert each notification unless it is there."""

@@ -85,7 +85,7 @@ LAYOUT: tuple[Collection, ...] = (
     Collection(
         name=DECISIONS,
         id="command id",
-        fields="topic, partition, seq, actor, fingerprint, at, problem or null; result and events: JSON texts; expires",
+        fields="decision: model.Decision as a JSON text, its events as Kafka carries them; expires",
         indexes=(Index("expires", expires=True),),
     ),
 )

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Fields
@@ -90,41 +91,37 @@ def notification_fields(added: AddNotification) -> Fields:
     }
 
 
+class _Stored(Struct, frozen=True):
+    """A decision as it is stored, its events as they were written."""
+
+    id: str
+    command: str
+    topic: str
+    partition: int
+    seq: int
+    actor: str
+    fingerprint: str
+    at: int
+    result: dict[str, Any] | None
+    problem: Problem | None
+    events: tuple[msgspec.Raw, ...]
+
+
+_ENCODER = msgspec.json.Encoder()
+_STORED = msgspec.json.Decoder(_Stored)
+
+
 def decision_fields(decision: Decision, expires: datetime) -> Fields:
-    """A decision; its events as Kafka carries them, so that a later version of them is lifted on the way back."""
-    codec = _events(decision.topic)
-    return {
-        "_id": decision.id,
-        "command": decision.command,
-        "topic": decision.topic,
-        "partition": decision.partition,
-        "seq": decision.seq,
-        "actor": decision.actor,
-        "fingerprint": decision.fingerprint,
-        "at": decision.at,
-        "result": None if decision.result is None else msgspec.json.encode(decision.result).decode(),
-        "problem": msgspec.to_builtins(decision.problem),
-        "events": [codec.encode(event).decode() for event in decision.events],
-        "expires": expires,
-    }
+    """A decision in one text: nobody looks into it, and a field costs more than what is in it."""
+    return {"_id": decision.id, "decision": _ENCODER.encode(decision).decode(), "expires": expires}
 
 
 def decision_of(fields: Fields) -> Decision:
-    """The decision that these fields hold."""
-    codec = _events(fields["topic"])
-    return Decision(
-        id=fields["_id"],
-        command=fields["command"],
-        topic=fields["topic"],
-        partition=int(fields["partition"]),
-        seq=int(fields["seq"]),
-        actor=fields["actor"],
-        fingerprint=fields["fingerprint"],
-        at=int(fields["at"]),
-        result=None if fields["result"] is None else msgspec.json.decode(fields["result"]),
-        problem=msgspec.convert(fields["problem"], Problem | None),
-        events=tuple(codec.decode(event.encode()) for event in fields["events"]),
-    )
+    """The decision that these fields hold; events of an older version are lifted."""
+    stored = _STORED.decode(fields["decision"])
+    codec = _events(stored.topic)
+    events = tuple(codec.decode(bytes(event)) for event in stored.events)
+    return Decision(**{**msgspec.structs.asdict(stored), "events": events})
 
 
 def _events(command_topic: str) -> Codec[Any]:

@@ -84,8 +84,8 @@ class MongoTruth:
             snapshot.update((Ref(kind, fields["_id"]), document_of(kind, fields)) for fields in records)
         return snapshot
 
-    async def save(self, documents: Iterable[AnyDocument]) -> None:
-        """Write each document unless the stored one's `seq` is as high.
+    async def save(self, documents: Iterable[AnyDocument], *, new: Collection[Ref] = ()) -> None:
+        """Write each document unless the stored one's `seq` is as high; `new` were not there when last looked for.
 
         What follows from a document is written before it: a replay finds a document that is as new, changes nothing,
         and so would never write what a crash has kept from following.
@@ -93,19 +93,23 @@ class MongoTruth:
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
         messages: dict[str, Fields] = {}
+        absent: set[str] = {ref.id for ref in new}
         for document in documents:
             if isinstance(document, Message):
                 messages[document.id] = document_fields(document)
                 continue
             if isinstance(document, Connection):
-                followers.setdefault(layout.RELATIONS, []).extend(relation_fields(document))
+                relations = list(relation_fields(document))
+                followers.setdefault(layout.RELATIONS, []).extend(relations)
+                if document.id in absent:
+                    absent.update(relation["_id"] for relation in relations)
             name = layout.COLLECTION_OF[ref_of(document).kind]
             leaders.setdefault(name, []).append(document_fields(document))
         async with reaching(self._within):
             await asyncio.gather(
-                insert_absent(self._db[layout.MESSAGES], list(messages.values())), *self._put(followers)
+                insert_absent(self._db[layout.MESSAGES], list(messages.values())), *self._put(followers, absent)
             )
-            await asyncio.gather(*self._put(leaders))
+            await asyncio.gather(*self._put(leaders, absent))
 
     async def add_notifications(self, notifications: Sequence[AddNotification]) -> None:
         """Insert each notification unless it is there."""
@@ -127,13 +131,14 @@ class MongoTruth:
             async with reaching(self._within):
                 await self._db[layout.NOTIFICATIONS].bulk_write(updates)
 
-    def _put(self, records: Mapping[str, list[Fields]]) -> list[Coroutine[Any, Any, None]]:
-        return [put_newer(self._db[name], each) for name, each in records.items()]
+    def _put(self, records: Mapping[str, list[Fields]], new: Collection[str]) -> list[Coroutine[Any, Any, None]]:
+        return [put_newer(self._db[name], each, new) for name, each in records.items()]
 
     async def _find(self, collection: str, ids: Collection[str]) -> list[Fields]:
         if not ids:
             return []
-        return await self._db[collection].find({"_id": {"$in": list(ids)}}).to_list(None)
+        # All in one answer: by default it would be the first 101, and one more round trip for the rest.
+        return await self._db[collection].find({"_id": {"$in": list(ids)}}, batch_size=len(ids)).to_list(None)
 
     async def _winners(self, collection: str, ids: Collection[str]) -> list[Fields]:
         """What somebody else has stored under these ids, which are known to be taken."""
