@@ -4,23 +4,34 @@ First the stored decision, then its effects (documents, acknowledged events, ses
 harmless when it is repeated.
 """
 
+import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
+from agents.memory import Memory
 from agents.processing import Slice, together
 from devconnect.domain import deciding, projections
 from devconnect.domain.deciding import Placed, Settlement
-from devconnect.domain.model import Decision, Place, Snapshot
+from devconnect.domain.model import Decision, Kind, Place, Ref, Snapshot, ref_of
 from devconnect.domain.projections import MarkNotificationsRead, Update
 from devconnect.events.base import type_of
 from devconnect.events.commands import AnyCommand
-from devconnect.events.topics import COMMAND_TO_EVENT, Topic
+from devconnect.events.topics import COMMAND_TO_EVENT, CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, Topic
 from devconnect.ports import metrics as m
 from devconnect.ports.answers import Answers
 from devconnect.ports.metrics import Metrics
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.truth import Truth, UnavailableError
+
+#: Commands that are decided at a time: their decisions are stored while those before them have their effects.
+CHUNK = 1_000
+#: The documents that the commands of a topic change, and nobody else does.
+OWN: dict[str, tuple[Kind, ...]] = {
+    USER_COMMANDS.name: ("user", "session"),
+    CONNECTION_COMMANDS.name: ("connection",),
+    MESSAGE_COMMANDS.name: ("conversation",),
+}
 
 
 class DecideCommands:
@@ -35,17 +46,21 @@ class DecideCommands:
         projections: Projections,
         answers: Answers,
         metrics: Metrics,
+        chunk: int = CHUNK,
     ) -> None:
         if topic.codec is None:
             raise ValueError(f"{topic.name} has no codec")
         self.name = f"decide-{topic.name}"
         self.codec = topic.codec
         self._events = COMMAND_TO_EVENT[topic.name]
+        self._own = OWN[topic.name]
+        self._memory = Memory(self._own)
         self._truth = truth
         self._publisher = publisher
         self._projections = projections
         self._answers = answers
         self._metrics = metrics
+        self._chunk = chunk
 
     async def apply(self, slices: Sequence[Slice[AnyCommand]]) -> None:
         """Decide each command once, have its effects, and answer it."""
@@ -54,40 +69,79 @@ class DecideCommands:
             for part in slices
             for record, command in zip(part.records, part.values, strict=True)
         ]
-        settlement = await self._settle(batch)
+        try:
+            self._memory.follow(slices)
+            await self._work(batch)
+            self._memory.finish(slices)
+        except BaseException:
+            self._memory.forget()
+            raise
+
+    async def _work(self, batch: Sequence[Placed]) -> None:
+        """Settle a chunk while the one before it has its effects; the effects of two chunks are never mixed."""
+        effects: asyncio.Task[None] | None = None
+        try:
+            for start in range(0, len(batch), self._chunk):
+                chunk = batch[start : start + self._chunk]
+                settlement, new = await self._settle(chunk)
+                if effects is not None:
+                    await effects
+                effects = asyncio.create_task(self._have_effects(chunk, settlement, new))
+            if effects is not None:
+                await effects
+        except BaseException:
+            if effects is not None:
+                effects.cancel()
+                await asyncio.gather(effects, return_exceptions=True)
+            raise
+
+    async def _have_effects(self, chunk: Sequence[Placed], settlement: Settlement, new: set[Ref]) -> None:
         await together(
-            self._truth.save(settlement.documents),
-            self._mark_read(settlement),
             *self._emit(settlement),
+            self._truth.save(settlement.documents, new=new),
+            self._mark_read(settlement),
             self._open_and_close_sessions(settlement),
         )
         await self._answers.tell(settlement.answers)
-        self._count(batch, settlement)
+        self._count(chunk, settlement)
 
-    async def _settle(self, batch: Sequence[Placed]) -> Settlement:
-        """Decide, and store the decisions; where somebody was first with one, carry on from theirs."""
-        commands = [placed.command for placed in batch]
-        known, state = await self._read(commands)
-        taken = deciding.reservations(command for command in commands if command.id not in known)
+    async def _settle(self, chunk: Sequence[Placed]) -> tuple[Settlement, set[Ref]]:
+        """Decide, and store the decisions; where somebody was first with one, carry on from theirs.
+
+        With it come the names of the documents that weren't there before.
+        """
+        commands = [placed.command for placed in chunk]
+        wanted = deciding.wanted(commands)
+        known, state = await self._read(commands, wanted)
+        taken = deciding.reservations(commands, known)
         holders = await self._truth.reserve(taken) if taken else {}
         while True:
-            settlement = deciding.settle(batch, known, state, holders)
-            if not settlement.fresh:
-                return settlement
-            others = await self._truth.record(settlement.fresh)
+            settlement = deciding.settle(chunk, known, state, holders)
+            others = await self._truth.record(settlement.fresh) if settlement.fresh else {}
             if not others:
-                return settlement
+                break
             known |= {decision.id: decision for decision in settlement.fresh} | dict(others)
-            state = await self._truth.load(deciding.wanted(commands) | deciding.touched(known.values()))
+            state |= await self._look_up(deciding.touched(known.values()) - state.keys())
+        self._memory.keep(wanted, state, settlement.documents)
+        return settlement, {ref for ref in map(ref_of, settlement.documents) if ref not in state}
 
-    async def _read(self, commands: Sequence[AnyCommand]) -> tuple[dict[str, Decision], Snapshot]:
-        """What is decided already, and the state that the rest is decided on."""
-        decisions, snapshot = await together(
-            self._truth.decisions({command.id for command in commands}), self._truth.load(deciding.wanted(commands))
+    async def _read(self, commands: Sequence[AnyCommand], wanted: set[Ref]) -> tuple[dict[str, Decision], Snapshot]:
+        """What is decided already, and the state that the rest is decided on.
+
+        Where no command depends on another what is decided already comes to light when its decision is stored again.
+        """
+        if deciding.are_independent(commands):
+            return {}, await self._look_up(wanted)
+        decisions, state = await together(
+            self._truth.decisions({command.id for command in commands}), self._look_up(wanted)
         )
-        missing = deciding.touched(decisions.values()) - deciding.wanted(commands)
-        more = await self._truth.load(missing) if missing else {}
-        return dict(decisions), {**snapshot, **more}
+        missing = deciding.touched(decisions.values()) - wanted
+        return dict(decisions), {**state, **await self._look_up(missing)}
+
+    async def _look_up(self, refs: set[Ref]) -> Snapshot:
+        """The documents: as the commands before have left them, which needn't be stored yet, or as they are stored."""
+        state, unknown = self._memory.recall(refs)
+        return {**state, **await self._truth.load(unknown)} if unknown else state
 
     async def _mark_read(self, settlement: Settlement) -> None:
         marks = [

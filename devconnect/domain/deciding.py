@@ -1,6 +1,6 @@
 """Deciding a batch of commands: each once, in order, on the state that the ones before it left."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -78,12 +78,21 @@ def touched(decisions: Iterable[Decision]) -> set[Ref]:
     return refs
 
 
-def reservations(commands: Iterable[c.AnyCommand]) -> tuple[Reservation, ...]:
-    """The e-mail addresses that these commands take, in order."""
-    return tuple(
-        Reservation(command.email, command.user, command.password_hash)
-        for command in commands
-        if isinstance(command, c.SignUp)
+def reservations(commands: Iterable[c.AnyCommand], known: Collection[str] = ()) -> tuple[Reservation, ...]:
+    """The e-mail addresses that these commands take, in order; one whose id is known, or comes again, takes none."""
+    seen = set(known)
+    taken: list[Reservation] = []
+    for command in commands:
+        if isinstance(command, c.SignUp) and command.id not in seen:
+            taken.append(Reservation(command.email, command.user, command.password_hash))
+        seen.add(command.id)
+    return tuple(taken)
+
+
+def are_independent(commands: Sequence[c.AnyCommand]) -> bool:
+    """Whether no decision on one of them can depend on that on another, nor have an effect before it is stored."""
+    return len({command.key for command in commands}) == len(commands) and not any(
+        isinstance(command, c.SignUp) for command in commands
     )
 
 

@@ -2,7 +2,9 @@
 and the documents and events are those of a run in which nothing went wrong."""
 
 import asyncio
-from itertools import count
+from collections.abc import Sequence
+from itertools import count, cycle
+from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
@@ -10,9 +12,10 @@ from agents.commands import DecideCommands
 from agents.processing import Slice
 from devconnect.events import commands as c
 from devconnect.events.base import SEQ_STRIDE
-from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, topic_of
+from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, Topic, topic_of
 from devconnect.ports.metrics import NoMetrics
-from tests.fakes import CrashError, MemoryAnswers, MemoryProjections, MemoryPublisher, MemoryRecord, MemoryTruth
+from devconnect.ports.truth import UnavailableError
+from tests.fakes import CrashError, Hook, MemoryAnswers, MemoryProjections, MemoryPublisher, MemoryRecord, MemoryTruth
 
 TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 USERS = ("ann", "bob", "cem")
@@ -55,6 +58,28 @@ def command_logs(draw) -> list[c.AnyCommand]:
     return [*(BEGINNING if draw(st.booleans()) else ()), *log]
 
 
+@st.composite
+def busy_logs(draw) -> list[c.AnyCommand]:
+    """Two people who do little but talk, fall out and make it up: nearly every command rests on the one before it."""
+    log: list[c.AnyCommand] = list(BEGINNING)
+    for number in range(draw(st.integers(3, 25))):
+        actor, other = draw(st.permutations(("ann", "bob")))
+        stamp = {"id": f"c{number}", "actor": actor, "at": AT + number}
+        said = c.SendMessage(**stamp, to=other, text=f"t{number}")
+        rare = draw(
+            st.sampled_from(
+                (
+                    c.RemoveConnection(**stamp, other=other),
+                    c.RequestConnection(**stamp, to=other, interest="interested"),
+                    c.MarkRead(**stamp, peer=other, up_to=draw(early)),
+                    log[draw(st.integers(0, len(log) - 1))],
+                )
+            )
+        )
+        log.append(said if draw(st.integers(0, 3)) else rare)
+    return log
+
+
 def _beginning() -> tuple[c.AnyCommand, ...]:
     """Three accounts, and ann connected with both others."""
     log: list[c.AnyCommand] = []
@@ -70,40 +95,77 @@ def _beginning() -> tuple[c.AnyCommand, ...]:
 BEGINNING = _beginning()
 
 
+class Turns:
+    """How many turns of the event loop each call to a store takes: drawn before, used up in a circle."""
+
+    def __init__(self, turns: Sequence[int] = (0,)) -> None:
+        self._turns = cycle(turns or (0,))
+
+    async def take(self) -> None:
+        for _ in range(next(self._turns)):
+            await asyncio.sleep(0)
+
+
+def slow(store: Any, turns: Turns) -> Any:
+    """The store, with turns before and after each of its calls, so that others come between."""
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(store, name)
+
+            async def call(*args: Any, **options: Any) -> Any:
+                await turns.take()
+                answer = await method(*args, **options)
+                await turns.take()
+                return answer
+
+            return call
+
+    return Slow()
+
+
 class Fleet:
     """The command agents of the three topics over stores that outlive them."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Sequence[int] = (0,)) -> None:
         self.truth, self.publisher = MemoryTruth(), MemoryPublisher()
         self.answers, self.projections = MemoryAnswers(), MemoryProjections()
         self.committed = dict.fromkeys((topic.name for topic in TOPICS), 0)
+        self._turns = Turns(turns)
 
-    def crash_after(self, steps: int) -> None:
-        """End the process at this many effects from now."""
+    def call(self, hook: Hook) -> None:
+        """Have `hook` called at each effect."""
+        self.truth.hook = self.publisher.hook = self.projections.hook = hook
+
+    def fail_after(self, steps: int, error: type[BaseException]) -> None:
+        """Raise the error at this many effects from now, once."""
         left = count(steps, -1)
 
         def hook(_: str) -> None:
             if next(left) == 0:
-                raise CrashError
+                raise error
 
-        self.truth.hook = self.publisher.hook = self.projections.hook = hook
+        self.call(hook)
 
-    async def run(self, log: list[c.AnyCommand], batch: int) -> None:
-        """Work off what isn't committed, a topic after the other."""
+    def owner(self, topic: Topic, chunk: int) -> DecideCommands:
+        """An agent of a process of its own: what it remembers is its own too."""
+        return DecideCommands(
+            topic,
+            truth=slow(self.truth, self._turns),
+            publisher=slow(self.publisher, self._turns),
+            projections=self.projections,
+            answers=self.answers,
+            metrics=NoMetrics(),
+            chunk=chunk,
+        )
+
+    async def run(self, log: list[c.AnyCommand], batch: int, chunk: int = 1_000) -> None:
+        """One life of a process: work off what isn't committed, a topic after the other."""
         for topic in TOPICS:
-            commands = [command for command in log if topic_of(command) is topic]
-            records = [MemoryRecord(offset, None, None) for offset in range(len(commands))]
-            step = DecideCommands(
-                topic,
-                truth=self.truth,
-                publisher=self.publisher,
-                projections=self.projections,
-                answers=self.answers,
-                metrics=NoMetrics(),
-            )
+            owner, commands = self.owner(topic, chunk), of_topic(log, topic)
             while (start := self.committed[topic.name]) < len(commands):
-                end = start + batch
-                await step.apply([Slice(topic.name, 0, records[start:end], commands[start:end])])
+                end = min(start + batch, len(commands))
+                await when_possible(owner, a_slice(topic, commands, start, end))
                 self.committed[topic.name] = end
 
     def events(self) -> dict[tuple[str, int], list[bytes]]:
@@ -113,35 +175,121 @@ class Fleet:
             seen[partition] = list(dict.fromkeys(record.value or b"" for record in records))
         return seen
 
+    def same_as(self, calm: "Fleet") -> None:
+        """Nothing that lasts differs."""
+        assert self.truth.documents == calm.truth.documents
+        assert self.truth.stored == calm.truth.stored
+        assert self.truth.credentials == calm.truth.credentials
+        assert self.events() == calm.events()
 
-@settings(max_examples=300, deadline=None)
-@given(command_logs(), st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=6), st.integers(1, 12))
-def test_crashes_change_nothing(log, crashes, batch) -> None:
-    """Each life has batches of another size: what the last one left half done comes with other commands."""
-    calm, shaken = Fleet(), Fleet()
-    asyncio.run(calm.run(log, 1))
-    for steps, size in [*crashes, (10_000, batch)]:
-        shaken.crash_after(steps)
+
+def of_topic(log: list[c.AnyCommand], topic: Topic) -> list[c.AnyCommand]:
+    return [command for command in log if topic_of(command) is topic]
+
+
+def a_slice(topic: Topic, commands: list[c.AnyCommand], start: int, end: int) -> Slice[c.AnyCommand]:
+    records = [MemoryRecord(offset, None, None) for offset in range(start, end)]
+    return Slice(topic.name, 0, records, commands[start:end])
+
+
+async def when_possible(owner: DecideCommands, part: Slice[c.AnyCommand]) -> None:
+    """As every agent is called: again, while a store is down."""
+    while True:
         try:
-            asyncio.run(shaken.run(log, size))
+            return await owner.apply([part])
+        except UnavailableError:
+            await asyncio.sleep(0)
+
+
+def calm_run(log: list[c.AnyCommand]) -> Fleet:
+    fleet = Fleet()
+    asyncio.run(fleet.run(log, 1))
+    return fleet
+
+
+logs = st.one_of(command_logs(), busy_logs())
+turns = st.lists(st.integers(0, 3), max_size=12)
+sizes = st.integers(1, 12)
+failures = st.tuples(st.integers(0, 60), sizes, sizes, st.sampled_from((CrashError, UnavailableError)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(logs, st.lists(failures, max_size=6), sizes, sizes, turns)
+def test_crashes_change_nothing(log, failures, batch, chunk, turns) -> None:
+    """Each life has batches of another size: what the last one left half done comes with other commands.
+
+    Where a store was down the same process carries on.
+    """
+    calm, shaken = calm_run(log), Fleet(turns)
+    for steps, *size, error in [*failures, (10_000, batch, chunk, CrashError)]:
+        shaken.fail_after(steps, error)
+        try:
+            asyncio.run(shaken.run(log, *size))
         except CrashError:
             continue
-    assert shaken.truth.documents == calm.truth.documents
-    assert shaken.truth.stored == calm.truth.stored
-    assert shaken.truth.credentials == calm.truth.credentials
-    assert shaken.events() == calm.events()
+    shaken.same_as(calm)
     assert shaken.answers.told == calm.answers.told
 
 
 @settings(max_examples=100, deadline=None)
-@given(command_logs(), st.integers(1, 10), st.integers(0, 25))
-def test_two_owners_of_one_partition_agree(log, batch, overlap) -> None:
-    """A second owner that starts over decides nothing anew, whatever the first one has done since."""
-    calm, both = Fleet(), Fleet()
-    asyncio.run(calm.run(log, 1))
-    asyncio.run(both.run(log, batch))
+@given(logs, sizes, sizes, st.integers(0, 25))
+def test_an_owner_that_starts_over_decides_nothing_anew(log, batch, chunk, overlap) -> None:
+    """Whatever the one before has done since."""
+    calm, both = calm_run(log), Fleet()
+    asyncio.run(both.run(log, batch, chunk))
     both.committed = {name: max(0, offset - overlap) for name, offset in both.committed.items()}
-    asyncio.run(both.run(log, batch))
-    assert both.truth.documents == calm.truth.documents
-    assert both.truth.stored == calm.truth.stored
-    assert both.events() == calm.events()
+    asyncio.run(both.run(log, batch, chunk))
+    both.same_as(calm)
+
+
+@settings(max_examples=400, deadline=None)
+@given(logs, st.tuples(sizes, sizes), st.tuples(sizes, sizes), st.tuples(turns, turns), st.integers(0, 10))
+def test_two_owners_at_once_agree(log, batches, chunks, turns, ahead) -> None:
+    """One doesn't know yet that it has lost the partition; the other begins, or ends, wherever it does."""
+    calm, both = calm_run(log), Fleet(turns[0] + turns[1])
+
+    async def work(owner: DecideCommands, topic: Topic, commands: list[c.AnyCommand], batch: int, wait: int) -> None:
+        for _ in range(wait):
+            await asyncio.sleep(0)
+        for start in range(0, len(commands), batch):
+            end = min(start + batch, len(commands))
+            await when_possible(owner, a_slice(topic, commands, start, end))
+
+    async def race() -> None:
+        for topic in TOPICS:
+            commands = of_topic(log, topic)
+            first, second = (both.owner(topic, chunk) for chunk in chunks)
+            await asyncio.gather(
+                work(first, topic, commands, batches[0], 0), work(second, topic, commands, batches[1], ahead * 7)
+            )
+
+    asyncio.run(race())
+    both.same_as(calm)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    logs,
+    st.lists(st.tuples(st.integers(0, 2), sizes, st.integers(0, 4), st.booleans()), min_size=1, max_size=12),
+)
+def test_a_partition_that_goes_to_and_fro_is_decided_once(log, shifts) -> None:
+    """Three processes live on, and keep what they remember while others have the partition; some offsets get lost."""
+    calm, fleet = Fleet(), Fleet()
+    owners = [{topic.name: fleet.owner(topic, 3) for topic in TOPICS} for _ in range(3)]
+
+    async def work() -> None:
+        seen: list[c.AnyCommand] = []
+        for index, size, back, down in cycle(shifts):
+            if len(seen) == len(log):
+                return
+            new, seen = log[len(seen) : len(seen) + size], log[: len(seen) + size]
+            await calm.run(seen, 1)
+            for topic in TOPICS:
+                commands, end = of_topic(seen, topic), len(of_topic(seen, topic))
+                start = max(0, end - len(of_topic(new, topic)) - back)
+                if start < end:
+                    fleet.fail_after(2 if down else 10_000, UnavailableError)
+                    await when_possible(owners[index][topic.name], a_slice(topic, commands, start, end))
+
+    asyncio.run(work())
+    fleet.same_as(calm)

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from devconnect.domain.deciding import Placed, settle
-from devconnect.domain.model import Place, ref_of
+from devconnect.domain.deciding import Placed, are_independent, reservations, settle
+from devconnect.domain.model import Place, Reservation, ref_of
 from devconnect.events import commands as c
 from devconnect.events.topics import CONNECTION_COMMANDS, USER_COMMANDS
 
@@ -80,3 +80,18 @@ def test_two_who_ask_each_other_end_as_one_connection() -> None:
         "connection.accepted",
     ]
     assert len(settlement.documents) == 1
+
+
+def test_only_the_first_request_under_an_id_takes_its_address() -> None:
+    """Else an address would be held by somebody whose sign-up is refused, for ever."""
+    other = msgspec.structs.replace(SIGN_UP, email="eve@x", user="eve")
+    third = msgspec.structs.replace(other, id="c2")
+    assert reservations([SIGN_UP, other], ()) == (Reservation("ann@x", "ann", "secret"),)
+    assert reservations([other, third], {"c1"}) == (Reservation("eve@x", "eve", "secret"),)
+
+
+def test_commands_of_one_key_and_sign_ups_are_not_independent() -> None:
+    said = [c.SendMessage(id=f"m{number}", actor="ann", at=AT, to=to, text="") for number, to in enumerate("bcb")]
+    assert are_independent(said[:2])
+    assert not are_independent(said)
+    assert not are_independent([SIGN_UP])
