@@ -117,10 +117,9 @@ class DecideCommands:
         holders = await self._truth.reserve(taken) if taken else {}
         while True:
             settlement = deciding.settle(chunk, known, state, holders)
-            others = await self._truth.record(settlement.fresh) if settlement.fresh else {}
-            if not others:
+            if not settlement.fresh or not await self._truth.record(settlement.fresh):
                 break
-            known |= {decision.id: decision for decision in settlement.fresh} | dict(others)
+            known = dict(await self._truth.decisions({command.id for command in commands}))
             state |= await self._look_up(deciding.touched(known.values()) - state.keys())
         self._memory.keep(wanted, state, settlement.documents)
         return settlement, {ref for ref in map(ref_of, settlement.documents) if ref not in state}

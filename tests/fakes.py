@@ -52,6 +52,7 @@ class MemoryTruth(Truth):
             self.hook("record")
             if decision.id in self.stored:
                 others[decision.id] = self.stored[decision.id]
+                break
             else:
                 self.stored[decision.id] = decision
             self.hook("recorded")

@@ -18,7 +18,11 @@ class Truth(Protocol):
         """The stored decisions among these command ids."""
 
     async def record(self, decisions: Sequence[Decision]) -> Mapping[str, Decision]:
-        """Store the decisions, insert-only; returns, as stored, those ids that somebody had decided before."""
+        """Store the decisions, insert-only, in order, up to one that somebody had made before: that is returned.
+
+        A decision rests on those before it in the batch, so it mustn't be stored where one of them was decided
+        otherwise: what follows the returned one was not stored.
+        """
 
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
         """Take each address unless it is taken, the first of the same address first; returns who holds each."""

@@ -49,13 +49,13 @@ class MongoTruth:
             return {fields["_id"]: decision_of(fields) for fields in await self._find(layout.DECISIONS, ids)}
 
     async def record(self, decisions: Sequence[Decision]) -> Mapping[str, Decision]:
-        """Store the decisions, insert-only; returns, as stored, those ids that somebody had decided before."""
+        """Store the decisions, insert-only, in order, up to one that somebody had made before: that is returned."""
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         fresh: dict[str, Fields] = {}
         for decision in decisions:
             fresh.setdefault(decision.id, decision_fields(decision, now + layout.DECISION_KEPT))
         async with reaching(self._within):
-            lost = await insert_absent(self._db[layout.DECISIONS], list(fresh.values()))
+            lost = await insert_absent(self._db[layout.DECISIONS], list(fresh.values()), ordered=True)
             return {fields["_id"]: decision_of(fields) for fields in await self._winners(layout.DECISIONS, lost)}
 
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:

@@ -13,15 +13,20 @@ CHUNK = 1_000
 _DUPLICATE_KEY = 11000
 
 
-async def insert_absent(table: Table, records: Sequence[Fields]) -> list[str]:
-    """Insert each record whose `_id` isn't there (one record an `_id`); returns the ids that were there before."""
+async def insert_absent(table: Table, records: Sequence[Fields], *, ordered: bool = False) -> list[str]:
+    """Insert each record whose `_id` isn't there (one record an `_id`); returns the ids that were there before.
+
+    With `ordered` nothing is inserted that follows a record which was there.
+    """
     there: list[str] = []
     for start in range(0, len(records), CHUNK):
         chunk = records[start : start + CHUNK]
         try:
-            await table.insert_many(chunk, ordered=False)
+            await table.insert_many(chunk, ordered=ordered)
         except BulkWriteError as error:
             there += [chunk[index]["_id"] for index in _duplicates(error)]
+            if ordered:
+                break
     return there
 
 
