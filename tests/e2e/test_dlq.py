@@ -123,6 +123,9 @@ def test_letters_are_listed_retried_in_order_and_dropped(spoiled: System) -> Non
     mend(system, "commands", "projections", "notifications")
     assert f"{first}@decide-message-commands of the same key" in dlq(system, "retry", second, status=1)
     dlq(system, "drop", third)
+    # As a retry that was killed between its append and its mark has left it: the command is there, the letter open.
+    value = json.loads(dlq(system, "show", first, "--json"))["value"]
+    produce(system, "message-commands", whole["key"], [value.encode()])
     assert dlq(system, "retry", second, "--with-earlier") == "2 retried, 0 refused\n"
     bob.hears(ada, ["one", "two unseen", "three", "defect 1", "defect 2"])
     assert "retried already" in dlq(system, "retry", second, status=1)
@@ -188,6 +191,18 @@ def test_a_partition_full_of_garbage_stops_alone_and_goes_on_when_it_is_allowed(
     assert len(listed(system)) - before == 3 * RUN
     dlq(system, "drop", *(letter["id"] for letter in listed(system, "--topic", "message-commands")))
     assert len(listed(system)) == before
+
+
+def test_a_changelog_record_that_is_no_row_is_buried_once_and_a_retry_is_refused(spoiled: System) -> None:
+    system = spoiled
+    topic, agent = "table-user_activity-changelog", "restore-user_activity"
+    [place] = produce(system, topic, "m|somebody", [b"no row"])
+    for _ in range(2):
+        restart(system, "analytics")
+        assert [letter.place for letter in letters(system) if letter.agent == agent] == [place]
+    [letter] = listed(system, "--agent", agent)
+    assert "restart the analytics workers" in dlq(system, "retry", letter["id"], status=1)
+    dlq(system, "drop", letter["id"])
 
 
 @pytest.mark.parametrize(
