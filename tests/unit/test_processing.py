@@ -314,19 +314,20 @@ async def test_what_is_mended_goes_on_after_a_restart() -> None:
     assert len(given.buried) == 5
 
 
-async def test_what_is_allowed_is_buried_and_counts_no_more() -> None:
+@pytest.mark.parametrize("size", [1, 3, 50])
+async def test_what_is_allowed_is_buried_and_counts_no_more(size: int) -> None:
     given = Fixture(Keep(), Limits(run=5))
     log = Partition(given, [*garbage(20), *written("a"), *garbage(5), *written("b"), *garbage(6)])
-    await log.work(50)
+    await log.work(size)
     assert log.committed == 5
     [stop] = given.process.stops()
-    given.letters.allowances["t", 0] = 19
+    given.letters.allowances["t", 0] = 16
     await given.process.release(stop)
     assert isinstance(stop.batch, MemoryBatch)
     assert stop.batch.released == 1
     assert given.metrics.gauges["partition_stopped", "keep", "t", "0"] == 0
     assert given.process.stops() == []
-    await log.work(50)
+    await log.work(size)
     assert log.committed == 32
     assert [name for _, _, name in given.step.kept] == ["a", "b"]
 
