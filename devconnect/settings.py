@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_instance: str | None = None
     #: Seconds that a worker may be away and find its partitions again; after that others have them.
     worker_session: float = 10.0
+    #: Seconds that a worker may stand still with records left before its /health/live fails.
+    worker_stall: float = 60.0
     #: Bad records of a partition that an agent buries before it stops it: one behind the other, and as a share
     #: (percent) of a window of so many offsets.
     dead_letter_run: int = 100
@@ -166,6 +168,7 @@ VARIABLES: tuple[Variable, ...] = (
         "a name of at most 150 letters, digits, dots, _ and -",
     ),
     Variable("WORKER_SESSION_SECONDS", "worker_session", _seconds(6, 300), "seconds, 6 to 300"),
+    Variable("WORKER_STALL_SECONDS", "worker_stall", _seconds(1, 3600), "seconds, 1 to 3600"),
     Variable(
         "LOG_LEVEL",
         "log_level",

@@ -15,20 +15,23 @@ class Ticket(NamedTuple):
 
 
 class _Open:
-    __slots__ = ("done", "next_offset")
+    __slots__ = ("born", "done", "next_offset")
 
-    def __init__(self, next_offset: int) -> None:
+    def __init__(self, next_offset: int, born: int) -> None:
         self.next_offset = next_offset
+        self.born = born
         self.done = False
 
 
 class _Partition:
-    __slots__ = ("committable", "era", "first", "open", "position")
+    __slots__ = ("committable", "era", "first", "front", "open", "position")
 
     def __init__(self, era: int, position: int | None) -> None:
         self.era = era
         #: The offset expected next; None: whatever comes first.
         self.position = position
+        #: What is done without a break ends before it; None: nothing is known to be.
+        self.front = position
         self.committable: int | None = None
         #: Batches from the oldest that isn't done on; `first` is the number of the oldest.
         self.open: deque[_Open] = deque()
@@ -57,8 +60,22 @@ class OffsetLedger(Generic[P]):
         entry = self._partitions.get(partition)
         return entry.position if entry else None
 
-    def hand_out(self, partition: P, next_offset: int) -> Ticket:
-        """Note a batch that ends before `next_offset`."""
+    def front(self, partition: P) -> int | None:
+        """The offset up to which all is done without a break, None where nothing is known to be."""
+        entry = self._partitions.get(partition)
+        return entry.front if entry else None
+
+    def in_hand(self, partition: P) -> bool:
+        """Whether a batch of the partition is handed out and not done."""
+        entry = self._partitions.get(partition)
+        return entry is not None and bool(entry.open)
+
+    def oldest(self) -> dict[P, int]:
+        """When the first record of the oldest batch in hand was written, by partition."""
+        return {partition: entry.open[0].born for partition, entry in self._partitions.items() if entry.open}
+
+    def hand_out(self, partition: P, next_offset: int, born: int = 0) -> Ticket:
+        """Note a batch that ends before `next_offset`, whose first record was written at `born`."""
         entry = self._partitions.get(partition)
         if entry is None:
             self.reset(partition, None)
@@ -66,7 +83,7 @@ class OffsetLedger(Generic[P]):
         if entry.position is not None and next_offset <= entry.position:
             raise ValueError(f"{partition}: a batch up to {next_offset} was handed out already")
         entry.position = next_offset
-        entry.open.append(_Open(next_offset))
+        entry.open.append(_Open(next_offset, born))
         return Ticket(entry.era, entry.first + len(entry.open) - 1)
 
     def acknowledge(self, partition: P, ticket: Ticket) -> bool:
@@ -76,7 +93,7 @@ class OffsetLedger(Generic[P]):
         entry = self._partitions[partition]
         entry.open[ticket.number - entry.first].done = True
         while entry.open and entry.open[0].done:
-            entry.committable = entry.open.popleft().next_offset
+            entry.front = entry.committable = entry.open.popleft().next_offset
             entry.first += 1
         return True
 

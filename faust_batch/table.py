@@ -11,6 +11,7 @@ restore or between its own writes, appends the newer version again.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar, overload
 
@@ -242,6 +243,7 @@ class BatchTable(Generic[R]):
 
     async def _restore(self, partitions: set[int]) -> None:
         pending = {partition: self._parts[partition] for partition in partitions}
+        began, before = time.monotonic(), self.recovered
         for part in pending.values():
             part.begun = part.end = part.position
             part.ahead.clear()
@@ -253,6 +255,10 @@ class BatchTable(Generic[R]):
             if self._restored is not None:
                 self._restored(partition, offsets)
             part.ready.set()
+        logger.info(
+            "%s is restored: %d records of %d partitions read in %.1f s, %d rows",
+            *(self.name, self.recovered - before, len(pending), time.monotonic() - began, len(self)),
+        )
 
     async def _close_gap(self, partition: int, part: _Part) -> None:
         """Somebody who thinks that the partition is theirs has written: take what is newer, write again what is not."""

@@ -83,9 +83,8 @@ class BatchConsumer(driver.Consumer):
         self.ledger: OffsetLedger[TP] = OffsetLedger()
         #: Grows with each seek: what was fetched before one mustn't be delivered after it.
         self._seeks = 0
-        #: When offsets were last committed or found to need no commit, seconds since 1970.
+        #: When offsets were last committed or there was nothing to commit, seconds since 1970.
         self.committed_at = time.time()
-        self._highwaters: dict[TP, int] = {}
         #: Partitions that are read no further until they are released or assigned anew.
         self._held: set[TP] = set()
 
@@ -126,8 +125,7 @@ class BatchConsumer(driver.Consumer):
         records = found if position is None else [record for record in found if record.offset >= position]
         if not records:
             return None
-        ticket = self.ledger.hand_out(tp, records[-1].offset + 1)
-        self._note_highwater(tp)
+        ticket = self.ledger.hand_out(tp, records[-1].offset + 1, records[0].timestamp)
         return self._message_of(
             tp,
             Batch(
@@ -208,19 +206,13 @@ class BatchConsumer(driver.Consumer):
         """Commit what is done, then forget the partitions."""
         await self.commit()
         self.ledger.forget(revoked)
-        for tp in revoked:
-            self._highwaters.pop(tp, None)
         self._held -= revoked
         await super().on_partitions_revoked(revoked)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what the ledger says may be; the arguments of Faust's interface have no meaning here."""
         offsets = self.ledger.committable()
-        if not offsets:
-            if not self.ledger.in_flight():
-                self.committed_at = time.time()
-            return False
-        if not await self._commit(offsets):
+        if not offsets or not await self._commit(offsets):
             return False
         for tp, offset in offsets.items():
             self.ledger.committed(tp, offset)
@@ -229,21 +221,17 @@ class BatchConsumer(driver.Consumer):
 
     # -- what the outside may know
 
-    def _note_highwater(self, tp: TP) -> None:
-        highwater = self.highwater(tp)
-        if highwater is not None:
-            self._highwaters[tp] = highwater
-
     def held(self) -> set[TP]:
         """The partitions that an agent has stopped: they are read no further."""
         return set(self._held)
 
-    def lags(self) -> dict[TP, int]:
-        """Records after the position, by partition, as of the last fetch of each."""
-        return {tp: max(0, highwater - (self.ledger.position(tp) or 0)) for tp, highwater in self._highwaters.items()}
+    def note_idle(self) -> None:
+        """Somebody has seen that every record there is has been processed."""
+        if not self.ledger.committable():
+            self.committed_at = time.time()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's own watchdog knows nothing of batches; `committed_at` and `lags` say more."""
+        """Faust's own watchdog knows nothing of batches; `liveness.Lookout` says more."""
 
 
 class BatchTransport(driver.Transport):

@@ -49,12 +49,14 @@ def wire(worker: Worker) -> None:
     def measure() -> None:
         for name, table in tables.items():
             worker.metrics.set(m.TABLE_ROWS, name, to=len(table))
+            worker.metrics.set(m.RESTORED, name, to=_ratio(*table.progress()))
             worker.metrics.count(m.RECOVERED, name, by=table.recovered - counted[name])
             counted[name] = table.recovered
 
     worker.on_assigned(assign)
     worker.on_start(lambda: worker.background(asyncio.create_task(views.run(), name="views")))
     worker.refresh_with(measure)
+    worker.health.stirs_with(lambda: sum(table.recovered for table in tables.values()))
     worker.ready_when(lambda: _restoring(list(tables.values())))
 
 
@@ -98,6 +100,10 @@ async def _known(worker: Worker, agent: str, topic: str, partition: int, before:
         except UnavailableError as exc:
             logger.warning("%s waits: %s", agent, exc)
             await asyncio.sleep(1.0)
+
+
+def _ratio(done: int, total: int) -> float:
+    return done / total if total else 1.0
 
 
 def _restoring(tables: list[BatchTable[Row]]) -> str | None:

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import faust
 import msgspec
@@ -34,14 +34,13 @@ from faust_batch.app import agent, create_app, quiet_collector
 from faust_batch.membership import FencedError
 from faust_batch.producer import BatchProducer
 from faust_batch.transport import assigned_partitions
+from workers.health import Health
 from workers.letters import LetterLog
 from workers.probes import Probes
 from workers.publisher import BatchPublisher
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that batches may be in hand with no commit before the worker is taken for stuck.
-STUCK_SECONDS = 60.0
 #: Seconds between looks whether an operator has allowed more bad records of a partition that is stopped.
 ALLOWANCE_SECONDS = 2.0
 
@@ -74,6 +73,7 @@ class Worker:
         self.projections = RedisProjections(self.redis)
         self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
         self.truth = MongoTruth(self._mongo)
+        self.health = Health(self.app, self.addresses.kafka, self.metrics, settings.worker_stall)
         self._started = False
         self._refreshers: list[Callable[[], None]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
@@ -142,6 +142,7 @@ class Worker:
         for call in self._starters:
             call()
         self.background(asyncio.create_task(self._release_what_is_allowed(), name="allowances"))
+        self.background(asyncio.create_task(self.health.lookout.run(), name="lookout"))
         self._started = True
 
     async def stop(self) -> None:
@@ -180,6 +181,8 @@ class Worker:
         partitions = set().union(*found.values()) if found else set()
         for processor in self._processors:
             processor.forget()
+        self.metrics.count(m.REBALANCES)
+        logger.info("assigned in generation %s: %s", self.app.consumer_generation_id, _listed(found))
         for call in self._on_assigned:
             call(partitions)
 
@@ -188,26 +191,17 @@ class Worker:
     def _refresh(self) -> None:
         if not self._started:
             return
-        consumer = self.app.consumer
-        self.metrics.set(m.LAST_COMMIT, to=consumer.committed_at)
-        for tp, lag in consumer.lags().items():
-            self.metrics.set(m.CONSUMER_LAG, tp.topic, str(tp.partition), to=lag)
+        self.health.refresh()
         for call in self._refreshers:
             call()
 
     def _live(self) -> dict[str, str | None]:
-        if not self._started:
-            return {}
-        consumer = self.app.consumer
-        age = self.clock.now_ms() / 1000 - consumer.committed_at
-        stuck = consumer.ledger.in_flight() > 0 and age > STUCK_SECONDS
-        return {"commits": f"batches in hand and no commit for {age:.0f} s" if stuck else None}
+        return self.health.live() if self._started else {}
 
     def _ready(self) -> dict[str, str | None]:
         if not self._started:
             return {"start": "waiting for Kafka and the database"}
-        recovered = self.app.tables.recovery.completed.is_set() and not self.app.rebalancing
-        checks: dict[str, str | None] = {"consumer": None if recovered else "joining its group"}
+        checks = self.health.ready()
         checks["partitions"] = self._stopped()
         for number, check in enumerate(self._ready_checks):
             checks[f"{self.role}-{number}"] = check()
@@ -241,6 +235,10 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("faust", "mode", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _listed(found: Mapping[str, set[int]]) -> str:
+    return ", ".join(f"{topic} {sorted(partitions)}" for topic, partitions in sorted(found.items())) or "nothing"
 
 
 def instance_name(port: int) -> str:

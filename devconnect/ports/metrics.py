@@ -81,11 +81,25 @@ EVENT_AGE = Metric(
     buckets=LATENCY,
 )
 LAST_COMMIT = Metric(
-    name="last_commit_timestamp_seconds", kind="gauge", help="When offsets were last committed, seconds since 1970."
+    name="last_commit_timestamp_seconds",
+    kind="gauge",
+    help="When offsets were last committed, or it was last seen that no record is left, seconds since 1970.",
 )
 CONSUMER_LAG = Metric(
-    name="consumer_lag_records", kind="gauge", help="Records not yet processed.", labels=("topic", "partition")
+    name="consumer_lag_records",
+    kind="gauge",
+    help="Records not yet processed, up to the end of the partition as another client sees it.",
+    labels=("topic", "partition"),
 )
+OLDEST = Metric(
+    name="oldest_unprocessed_timestamp_seconds",
+    kind="gauge",
+    help="When the oldest record that isn't processed was written, seconds since 1970; absent when all are.",
+    labels=("topic",),
+)
+ASSIGNED = Metric(name="assigned_partitions", kind="gauge", help="Partitions that this worker has.", labels=("topic",))
+GENERATION = Metric(name="group_generation", kind="gauge", help="The generation of the consumer group.")
+REBALANCES = Metric(name="rebalances", kind="counter", help="Times that partitions were assigned to this worker.")
 TABLE_ROWS = Metric(name="table_rows", kind="gauge", help="Rows of a table held by this worker.", labels=("table",))
 RECOVERED = Metric(
     name="table_records_recovered", kind="counter", help="Changelog records read to restore a table.", labels=("table",)
@@ -120,6 +134,13 @@ EXPIRED_ROWS = Metric(
     name="window_rows_expired", kind="counter", help="Rows of windows that a table has let go of.", labels=("table",)
 )
 
+RESTORED = Metric(
+    name="table_restored_ratio",
+    kind="gauge",
+    help="How much of a table's changelog is read, 0 to 1; agents wait for 1.",
+    labels=("table",),
+)
+
 ALL: tuple[Metric, ...] = (
     HTTP_REQUESTS,
     HTTP_SECONDS,
@@ -137,8 +158,13 @@ ALL: tuple[Metric, ...] = (
     EVENT_AGE,
     LAST_COMMIT,
     CONSUMER_LAG,
+    OLDEST,
+    ASSIGNED,
+    GENERATION,
+    REBALANCES,
     TABLE_ROWS,
     RECOVERED,
+    RESTORED,
     WINDOWS_CLOSED,
     WINDOWS_PUBLISHED,
     PUBLISHED_UNTIL,

@@ -2,12 +2,14 @@
 
 Arguments: bootstrap, group, source topic, target topic, data folder. The environment's SLOW is how many seconds each
 call takes, POISON a value that makes it fail, INSTANCE the name of a static member, MORE
-another source topic. Prints what it is assigned.
+another source topic, LIMIT how many seconds it may stand still. Prints what it is assigned, and its troubles. At
+SIGHUP it is deaf: nothing is fetched any more.
 """
 
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,11 +18,13 @@ from faust.types import TP
 
 from faust_batch.app import agent, create_app
 from faust_batch.batch import Batch
+from faust_batch.liveness import Lookout
 from faust_batch.producer import BatchProducer
 
 logging.basicConfig(level="WARNING")
 bootstrap, group, source, target, datadir = sys.argv[1:]
 slow = float(os.environ.get("SLOW", "0"))
+limit = float(os.environ.get("LIMIT", "60"))
 poison = os.environ.get("POISON", "").encode()
 app = create_app(group, bootstrap, datadir, instance=os.environ.get("INSTANCE"))
 producer = BatchProducer(bootstrap, group)
@@ -36,6 +40,26 @@ async def copy(batches: Sequence[Batch]) -> None:
         await producer.append(target, batch.partition, items)
 
 
+lookout = Lookout(app, bootstrap)
+
+
+async def tell_of_troubles() -> None:
+    """A line at each look: of a word, the pid, and the trouble or "none"; and of the lag and the oldest record."""
+    while True:
+        await asyncio.sleep(0.5)
+        if lookout.blind is None:
+            print("trouble", os.getpid(), lookout.trouble(limit) or "none", flush=True)  # noqa: T201
+            print("left", os.getpid(), sum(lookout.lags().values()), lookout.oldest(), flush=True)  # noqa: T201
+        else:
+            print("blind", os.getpid(), lookout.trouble(limit) or "none", flush=True)  # noqa: T201
+
+
+def be_deaf() -> None:
+    """End the task that fetches, as an error of aiokafka's would, without a word."""
+    thread = app.consumer._thread
+    thread.thread_loop.call_soon_threadsafe(thread._consumer._fetcher._fetch_task.cancel)
+
+
 class Worker(faust.Worker):
     """Starts the producer before the app, and stops it after."""
 
@@ -45,10 +69,14 @@ class Worker(faust.Worker):
 
     async def on_first_start(self) -> None:
         await producer.start()
+        self.tasks = [asyncio.create_task(lookout.run()), asyncio.create_task(tell_of_troubles())]
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, be_deaf)
         await super().on_first_start()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
+        for task in self.tasks:
+            task.cancel()
         await producer.stop()
 
 

@@ -1,5 +1,6 @@
 """The metrics port on prometheus-client."""
 
+from collections.abc import Mapping
 from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -34,6 +35,19 @@ class PrometheusMetrics:
             self._collectors[metric.name] = _collector(metric, self.registry)
         gauge = cast(Gauge, self._collectors[metric.name])
         (gauge.labels(*labels) if labels else gauge).set(to)
+
+    def replace(self, metric: Metric, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set a gauge with labels to these values and to no others: what isn't named any more is no longer told."""
+        gauge = cast(Gauge | None, self._collectors.get(metric.name))
+        if gauge is not None:
+            gauge.clear()
+        for labels, value in values.items():
+            self.set(metric, *labels, to=value)
+
+    def total(self, metric: Metric) -> float:
+        """What a counter has counted, over all labels."""
+        [family] = self._collectors[metric.name].collect()
+        return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
 
     def observe(self, metric: Metric, *labels: str, value: float) -> None:
         """Add an observation to a histogram."""
