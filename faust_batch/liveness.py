@@ -196,7 +196,7 @@ class Lookout:
             self._note_firsts(left, await self._peek(client, left))
             standings = self._take_stock(assigned, {tp: each.end for tp, each in standings.items()})
         self._firsts = {tp: first for tp, first in self._firsts.items() if tp in left}
-        self._note(standings)
+        self._note(standings, time.monotonic())
 
     def _take_stock(self, assigned: AbstractSet[TP], ends: Mapping[TP, int]) -> dict[TP, Standing]:
         ledger = self._app.consumer.ledger
@@ -239,8 +239,8 @@ class Lookout:
             else:
                 self._firsts[tp] = first
 
-    def _note(self, standings: dict[TP, Standing]) -> None:
-        self._looked_at = now = time.monotonic()
+    def _note(self, standings: dict[TP, Standing], now: float) -> None:
+        self._looked_at = now
         consumer = self._app.consumer
         stir, before = self._stirs(), self._stir
         stirred = stir != before or self.blind is not None

@@ -81,6 +81,18 @@ class Child:
         if self._thread.ident is not None:
             self._thread.join(2.0)
 
+    def end(self, pid: int, grace: float) -> None:
+        """Ends this start of the process, which is then started again: SIGTERM, and SIGKILL after `grace` seconds."""
+        with self._lock:
+            process = self._process
+        if process is None or process.pid != pid:
+            return
+        _signal_group(pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+        if process.returncode is None:
+            _signal_group(pid, signal.SIGKILL)
+
     def _live(self) -> None:
         backoff: float | None = None
         while True:

@@ -17,6 +17,8 @@ from devconnect.stack.process import Record
 #: Seconds from the wish to stop until the gateway has finished what it is answering, and until the workers have
 #: finished their batches; what isn't used by the one is the other's. The servers need the rest of the ten seconds.
 GATEWAY_DEADLINE, WORKER_DEADLINE = 3.5, 8.0
+#: Seconds that a process which isn't alive has to end by itself.
+DEAD_GRACE = 5.0
 
 
 class Fleet:
@@ -69,13 +71,14 @@ class Fleet:
         record = state.record_of(pid, child.planned.port)
         self._store(child.name, record)
         Thread(target=self._watch, args=(child, pid), name=f"ready {child.name}", daemon=True).start()
+        Thread(target=self._guard, args=(child, pid), name=f"life {child.name}", daemon=True).start()
 
     def _watch(self, child: Child, pid: int) -> None:
         """Waits until this start of the process is ready, or is over."""
         port = child.planned.port
         seconds = readiness.watch(
             lambda: readiness.ask_process(pid, self._host, port),
-            lambda: child.stopping or self._state.processes[child.name].pid != pid,
+            lambda: self._is_over(child, pid),
             lambda why: self._lines.say(f"{child.name} isn't ready yet: {why}"),
         )
         if seconds is None:
@@ -89,6 +92,18 @@ class Fleet:
                 state.write(self._data_dir, self._state)
         if first_time:
             self._on_ready()
+
+    def _guard(self, child: Child, pid: int) -> None:
+        """Ends this start of the process when it doesn't live any more, so that it is started again."""
+        why = readiness.until_dead(
+            lambda: readiness.ask(self._host, child.planned.port, "/health/live"), lambda: self._is_over(child, pid)
+        )
+        if why is not None:
+            self._lines.say(f"{child.name} isn't alive ({why}): ending it")
+            child.end(pid, DEAD_GRACE)
+
+    def _is_over(self, child: Child, pid: int) -> bool:
+        return child.stopping or self._state.processes[child.name].pid != pid
 
     def _store(self, name: str, record: Record) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Whether a process is ready: what its /health/ready says, and a watch until it says yes."""
+"""Whether a process is ready and whether it lives: what its /health says, and a watch until that changes."""
 
 import http.client
 import time
@@ -12,6 +12,10 @@ import psutil
 EVERY, PATIENCE = 0.15, 3.0
 #: Seconds after which a process that isn't ready is mentioned, with its reason.
 MENTION = 15.0
+
+
+#: Seconds between two questions whether a process lives, and how many must fail in a row until it is taken for dead.
+LIFE_EVERY, LIFE_FAILURES = 5.0, 4
 
 
 class Health(NamedTuple):
@@ -97,4 +101,25 @@ def watch(
             mentioned = True
             on_late(health.detail)
         sleep(EVERY)
+    return None
+
+
+def until_dead(
+    question: Callable[[], Health],
+    give_up: Callable[[], bool],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str | None:
+    """Asks until the answer was no so many times in a row; returns why, or None where `give_up` came first.
+
+    A process that has never said yes is still at its start.
+    """
+    lived, failures = False, 0
+    while not give_up():
+        health = question()
+        lived = lived or health.ready
+        failures = 0 if health.ready or not lived else failures + 1
+        if failures == LIFE_FAILURES:
+            return health.detail
+        sleep(LIFE_EVERY)
     return None

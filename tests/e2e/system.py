@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -103,6 +104,12 @@ class System:
         run = state.read(self.data_dir)
         assert run is not None
         return run.processes[role].port
+
+    def metrics(self, role: str) -> str:
+        """What Prometheus would scrape of a process of Procfile."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port_of(role)}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
 
     def parts(self) -> dict[str, int]:
         """Part -> pid of the embedded stack's processes."""

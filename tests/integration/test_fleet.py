@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devconnect.runner import fleet, state
+from devconnect.runner import fleet, readiness, state
 from devconnect.runner.fleet import Fleet
 from devconnect.runner.lines import Lines
 from devconnect.runner.plan import Planned
@@ -32,7 +32,8 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers()
+        dead = self.path == "/health/live" and os.path.exists(f"{log}.{role}.{os.getpid()}.dead")
+        self.send_response(503 if dead else 200); self.end_headers()
     def log_message(self, *_): pass
 note("up")
 print("hello from", role, flush=True)
@@ -99,6 +100,8 @@ class System:
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
     monkeypatch.setattr(fleet, "WORKER_DEADLINE", 2.0)
+    monkeypatch.setattr(fleet, "DEAD_GRACE", 0.5)
+    monkeypatch.setattr(readiness, "LIFE_EVERY", 0.05)
     found = System(tmp_path)
     found.fleet.start()
     wait_until(lambda: found.became_ready)
@@ -127,6 +130,28 @@ def test_one_that_is_killed_is_started_again_and_its_children_are_gone(system: S
     assert not any(alive(child) for child in children)
     wait_until(lambda: system.output.getvalue().count("worker is ready") == 2)
     assert len(system.became_ready) == 1
+
+
+@pytest.mark.parametrize("name", ["worker", "stubborn"])
+def test_one_that_says_that_it_is_not_alive_is_ended_and_started_again(system: System, name: str) -> None:
+    before, others = system.pid(name), {system.pid(each) for each in ("gateway", "worker", "stubborn") if each != name}
+    Path(f"{system.log}.{name}.{before}.dead").touch()
+    wait_until(lambda: system.output.getvalue().count(f"{name} is ready") == 2)
+    assert system.pid(name) != before
+    assert f"{name} isn't alive (status 503): ending it" in system.output.getvalue()
+    assert not alive(before)
+    assert all(alive(pid) for pid in others)
+
+
+def test_one_that_does_not_answer_any_more_is_ended_and_started_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "PATIENCE", 0.2)
+    before = system.pid("worker")
+    os.kill(before, signal.SIGSTOP)
+    wait_until(lambda: system.output.getvalue().count("worker is ready") == 2)
+    assert system.pid("worker") != before
+    assert not alive(before)
 
 
 def test_the_gateway_stops_first_the_stubborn_are_killed_and_nobody_is_left(system: System) -> None:
