@@ -189,6 +189,8 @@ class Worker:
     # -- what the probes tell
 
     def _refresh(self) -> None:
+        self.metrics.set(m.LIVE, to=not any(self._live().values()))
+        self.metrics.set(m.READY, to=not any(self._ready().values()))
         if not self._started:
             return
         self.health.refresh()

@@ -91,6 +91,8 @@ CONSUMER_LAG = Metric(
     help="Records not yet processed, up to the end of the partition as another client sees it.",
     labels=("topic", "partition"),
 )
+LIVE = Metric(name="live", kind="gauge", help="1 while /health/live is well, else 0.")
+READY = Metric(name="ready", kind="gauge", help="1 while /health/ready is well, else 0.")
 OLDEST = Metric(
     name="oldest_unprocessed_timestamp_seconds",
     kind="gauge",
@@ -158,6 +160,8 @@ ALL: tuple[Metric, ...] = (
     EVENT_AGE,
     LAST_COMMIT,
     CONSUMER_LAG,
+    LIVE,
+    READY,
     OLDEST,
     ASSIGNED,
     GENERATION,

@@ -62,7 +62,11 @@ class Looks:
         ledger: OffsetLedger[TP] = OffsetLedger()
         ledger.hand_out(A0, 5)
         self.consumer = SimpleNamespace(
-            ledger=ledger, committed_at=0.0, note_idle=lambda: None, _thread=SimpleNamespace(_thread=None)
+            ledger=ledger,
+            committed_at=0.0,
+            note_idle=lambda: None,
+            held=frozenset,
+            _thread=SimpleNamespace(_thread=None),
         )
         recovery = SimpleNamespace(completed=SimpleNamespace(is_set=lambda: True))
         self.app: Any = SimpleNamespace(
