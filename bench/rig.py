@@ -103,10 +103,15 @@ def workers(settings: Settings, addresses: Addresses) -> Iterator[dict[str, int]
             found[name] = int(env["PORT"])
             log = settings.data_dir / "bench" / f"{name}.log"
             child = process.spawn([sys.executable, *shlex.split(command)[1:]], log=log, cwd=ROOT, env=env)
-            stack.callback(process.end, psutil.Process(child.pid), GRACE)
+            stack.callback(_end, psutil.Process(child.pid))
         for name, port in found.items():
             _wait_until_ready(name, port)
         yield found
+
+
+def _end(child: psutil.Process) -> None:
+    with _deaf_to_signals():
+        process.end(child, GRACE)
 
 
 def _wait_until_ready(name: str, port: int) -> None:
@@ -206,7 +211,8 @@ def measured(command: Sequence[str], task: Task, *, env: Mapping[str, str], log:
     try:
         yield running
     finally:
-        running.stop()
+        with _deaf_to_signals():
+            running.stop()
 
 
 def python(module: str) -> list[str]:

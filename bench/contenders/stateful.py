@@ -90,8 +90,14 @@ class Senders:
             await self.table.write(partition, fold(rows, events))
 
     async def assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
-        """The table follows the partitions."""
-        self.table.assign({tp.partition for tp in assigned})
+        """The table follows the partitions; until it is restored, nothing is fetched.
+
+        So no contender's clock runs while it restores its state, and none has records in hand by then.
+        """
+        partitions = {tp.partition for tp in assigned}
+        self.table.assign(partitions)
+        for partition in partitions:
+            await self.table.rows(partition)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """`bench`: benchmarks on servers of their own; nothing of a running system is touched."""
 
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,6 +145,28 @@ def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> No
         grid.add_row(f"  {name}, mean a batch", f"{mean:.2f}", "")
     Console().print(grid)
     click.echo(f"applied / round trip, p50: {found.ratio:.2f}")
+
+
+@bench.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG to write."
+)
+def plot(*, files: tuple[Path, ...], output: Path) -> None:
+    """Draw what `fleet --json` and `latency --json` have written to FILES. Fetches matplotlib on first use."""
+    from bench import rig, tools  # noqa: PLC0415  (only who draws needs it)
+
+    if not output.parent.is_dir():
+        raise CliError(f"{output.parent} is no folder")
+    try:
+        python = tools.python_with("plot", tools.HERE / "plot.lock")
+    except rig.BenchError as error:
+        raise CliError(str(error)) from None
+    command = [str(python), str(tools.HERE / "plot.py"), str(output), *map(str, files)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  (our own command)
+    if done.returncode:
+        raise CliError((done.stderr.strip() or "the picture could not be drawn").splitlines()[-1])
+    click.echo(f"drawn: {output}")
 
 
 def _say() -> Callable[[str], None]:

@@ -1,0 +1,129 @@
+"""The benchmarks end to end, small: every contender of ours is right, and nothing is left whatever happens."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bench import tools
+from devconnect.runner.plan import ROOT
+
+pytestmark = pytest.mark.timeout(300)
+
+OURS = ("raw", "ours_stateless", "ours_stateful", "ours_analytics", "ours_projections")
+PEERS = ("faust", "quix", "kafka_streams")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`python -m devconnect bench …`; whatever it keeps is in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "devconnect", "bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def report(folder: Path, *arguments: str) -> dict[str, Any]:
+    """What it says in JSON, when it succeeds."""
+    with start(folder, *arguments, "--json") as process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors[-3000:]
+    return dict(json.loads(output))
+
+
+def left(folder: Path) -> list[str]:
+    """Files and processes that are left of what ran there."""
+    processes = [
+        " ".join(found.info["cmdline"])
+        for found in psutil.process_iter(["cmdline"])
+        if any(str(folder) in word for word in found.info["cmdline"] or [])
+    ]
+    return [*map(str, folder.iterdir()), *processes]
+
+
+def test_ours_are_right_alone_and_shared_out_and_restored(tmp_path: Path) -> None:
+    only = [word for name in OURS for word in ("--only", name)]
+    found = report(tmp_path, "fleet", "--events", "2000", "--keys", "200", "--rounds", "1", "--workers", "2", *only)
+    assert all(found[name] > 0 for name in OURS)
+    assert all(found[name] is None for name in PEERS)
+    assert (found["events"], found["keys"], found["rounds"]) == (2_000, 200, 1)
+    assert all(found["contenders"][name]["memory"] > 0 for name in OURS)
+    assert found["scale_out"]["many"] > 0
+    assert found["recovery"]["keys_per_second"] > 0
+    assert found["growth"] is None
+    assert left(tmp_path) == []
+
+
+def test_growth_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        *("fleet", "--events", "1000", "--keys", "6000", "--rounds", "2", "--no-recovery", "--only", "ours_stateful"),
+    )
+    assert (found["keys"], found["growth"]["keys"], found["growth"]["base_keys"]) == (5_000, 6_000, 5_000)
+    assert found["growth"]["ratios"]["ours_stateful"] > 0
+    assert left(tmp_path) == []
+
+
+def test_a_lone_command_is_followed_until_it_is_applied(tmp_path: Path) -> None:
+    found = report(tmp_path, "latency", "--samples", "10", "--stages")
+    for name in ("round_trip_p50_ms", "round_trip_p99_ms", "applied_p50_ms", "applied_p99_ms", "ratio"):
+        assert found[name] > 0
+    assert found["ratio"] == pytest.approx(found["applied_p50_ms"] / found["round_trip_p50_ms"])
+    assert len(found["stages"]) == 4
+    assert {"decide-message-commands", "project-message-events"} <= set(found["agents"])
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_it_finds_nothing_left(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path, "fleet", "--events", "20000", "--rounds", "50", "--only", "ours_stateful") as process:
+        assert process.stderr is not None
+        deadline = time.monotonic() + 100
+        while not process.stderr.readline().startswith("round 1"):
+            assert time.monotonic() < deadline
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert left(tmp_path) == []
+
+
+def test_more_workers_than_partitions_is_refused(tmp_path: Path) -> None:
+    with start(tmp_path, "fleet", "--workers", "5") as process:
+        errors = process.communicate()[1]
+    assert process.returncode == 1
+    assert errors == "Error: --workers 5: with 4 partitions at most as many can work (--partitions)\n"
+
+
+@pytest.mark.skipif(
+    not (tools.ENVIRONMENTS / "plot" / "installed").exists(), reason="matplotlib isn't in .venv-bench yet"
+)
+def test_a_report_is_drawn(tmp_path: Path) -> None:
+    run = {"events_per_second": 5.0}
+    fleet = {
+        "events": 10,
+        "keys": 2,
+        "contenders": {"raw": {**run, "rounds": [run]}, "quix": {"events_per_second": None, "rounds": []}},
+        "growth": {"keys": 9, "base_keys": 2, "ratios": {"ours_stateful": 0.9}},
+        "recovery": {"keys": 3, "keys_per_second": 2.0, "bare_read_per_second": 3.0},
+    }
+    latency = dict.fromkeys(("applied_p50_ms", "applied_p99_ms", "round_trip_p50_ms", "round_trip_p99_ms"), 1.0)
+    files = []
+    for name, content in (("fleet", fleet), ("latency", latency)):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps(content))
+    picture = tmp_path / "picture.png"
+    with start(tmp_path, "plot", *map(str, files), "-o", str(picture)) as process:
+        errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,69 @@
+"""The benchmarks' own arithmetic: what is recorded, what is expected of it, and what a report comes to."""
+
+import pytest
+
+from bench import changelogs, fleet
+from bench.recording import Recorder
+from bench.rig import BenchError
+from bench.runs import Result, Run, summed_up
+from devconnect.adapters.kafka.gateway import partition_for
+
+PARTITIONS = 4
+
+
+def recorder(seed: int = 1) -> Recorder:
+    return Recorder(300, PARTITIONS, seed=seed, began_at=1_000)
+
+
+def test_the_same_seed_records_the_same_events() -> None:
+    assert list(recorder().any(500)) == list(recorder().any(500))
+    assert list(recorder().any(500)) != list(recorder(seed=2).any(500))
+
+
+def test_in_each_partition_the_clock_rises_and_a_conversation_is_in_one() -> None:
+    clocks = dict.fromkeys(range(PARTITIONS), 0)
+    homes: dict[str, int] = {}
+    tails: dict[str, int] = {}
+    for partition, event in recorder().any(2_000):
+        assert partition == partition_for(event.sender, PARTITIONS)
+        assert event.sender != event.recipient
+        assert event.seq > clocks[partition]
+        assert homes.setdefault(event.conversation, partition) == partition
+        assert event.previous == tails.get(event.conversation, 0)
+        clocks[partition] = tails[event.conversation] = event.seq
+
+
+def test_what_is_expected_is_what_was_recorded() -> None:
+    made = recorder()
+    events = [event for _, event in made.each_once()] + [event for _, event in made.any(1_000)]
+    assert made.expected.events == len(events) == 1_300
+    assert sum(made.expected.ends.values()) == len(events)
+    assert len(made.expected.sent) == 300
+    for event in events:
+        assert made.expected.last_at[event.sender] >= event.at
+    assert made.expected.sent == {
+        user: sum(1 for event in events if event.sender == user) for user in made.expected.sent
+    }
+
+
+def test_a_state_that_is_wrong_is_told_with_an_example() -> None:
+    changelogs.differ({"a": 1}, {"a": 1}, "the count of")
+    with pytest.raises(BenchError, match="wrong for 1 of 2 keys: the count of b is 3, not 2"):
+        changelogs.differ({"a": 1, "b": 3}, {"a": 1, "b": 2}, "the count of")
+    with pytest.raises(BenchError, match="b is None, not 2"):
+        changelogs.differ({}, {"b": 2}, "the count of")
+
+
+def test_a_result_is_the_median_and_ratios_are_against_the_fastest_peer() -> None:
+    def result(*rates: float) -> Result:
+        return summed_up(
+            [
+                Run(events_per_second=rate, seconds=1.0, second_half=rate, memory=1, changelog_records=0)
+                for rate in rates
+            ]
+        )
+
+    ours = result(90.0, 100.0, 140.0)
+    assert (ours.events_per_second, ours.spread) == (100.0, 0.5)
+    results = {"ours_stateful": ours, "quix": result(20.0), "kafka_streams": result(25.0), "faust": Result(absent="no")}
+    assert fleet.ratios(results) == {"ours_stateful / fastest peer": 4.0}
