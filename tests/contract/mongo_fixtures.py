@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,20 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
 async def db(mongo_server: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """An empty database with its indexes, through each of the two drivers."""
-    handle = connect(mongo_server, f"test-{uuid.uuid4().hex[:12]}", driver=request.param)
-    await ensure_indexes(handle)
-    yield handle
-    await handle.client.drop_database(handle.name)
-    await close(handle)
+    async with opened(mongo_server, f"test-{uuid.uuid4().hex[:12]}", driver=request.param) as handle:
+        await ensure_indexes(handle)
+        yield handle
+        await handle.client.drop_database(handle.name)
+
+
+@asynccontextmanager
+async def opened(url: str, name: str, **options: Any) -> AsyncIterator[Database]:
+    """A handle that is closed whatever happens: a loop can't end over the tasks of a client that was left open."""
+    handle = connect(url, name, **options)
+    try:
+        yield handle
+    finally:
+        await close(handle)
 
 
 class Failing:
@@ -131,11 +141,12 @@ class Failing:
 async def timed(call: Awaitable[object]) -> tuple[BaseException | None, float]:
     """What a call raised, if anything, and the seconds it took."""
     started = time.monotonic()
+    error: BaseException | None = None
     try:
         await call
-    except Exception as error:
-        return error, time.monotonic() - started
-    return None, time.monotonic() - started
+    except Exception as raised:
+        error = raised
+    return error, time.monotonic() - started
 
 
 def a_user(user: str, seq: int = 1, at: int = NOON, headline: str = "") -> User:

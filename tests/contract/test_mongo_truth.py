@@ -27,6 +27,7 @@ from tests.contract.mongo_fixtures import (
     a_user,
     db,
     mongo_server,
+    opened,
 )
 
 __all__ = ["db", "mongo_server"]
@@ -211,9 +212,8 @@ async def test_indexes_are_there_however_often_they_are_asked_for(db: Database, 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
 async def test_a_handle_answers_until_it_is_closed(mongo_server: str, driver: Callable[..., Any]) -> None:
-    handle = connect(mongo_server, "test-handle", driver=driver)
-    await ping(handle)
-    await close(handle)
+    async with opened(mongo_server, "test-handle", driver=driver) as handle:
+        await ping(handle)
     with pytest.raises(InvalidOperation):
         await ping(handle)
 
@@ -223,8 +223,10 @@ def test_a_handle_can_be_made_before_there_is_a_loop(mongo_server: str, driver: 
     handle = connect(mongo_server, "test-handle", driver=driver)
 
     async def use() -> None:
-        await ping(handle)
-        await close(handle)
+        try:
+            await ping(handle)
+        finally:
+            await close(handle)
 
     asyncio.run(use())
 

@@ -1,0 +1,63 @@
+"""The last resort against a test that nothing else ends: the run stops, says where it hung and leaves nothing behind.
+
+pytest-timeout raises in whatever the main thread does, which may be a task that swallows it, or code that must not be
+left half-way (a loop that waits for such a task). What still runs GRACE seconds after that ends the whole run.
+"""
+
+import asyncio
+import faulthandler
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+#: Seconds from a test's own timeout to the end of the run.
+GRACE = float(os.environ.get("TESTS_GRACE_SECONDS", "60"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    seconds = _timeout(item)
+    timer = threading.Timer(seconds + GRACE, _end_the_run, (item, seconds)) if seconds else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        return (yield)
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _timeout(item: pytest.Item) -> float:
+    """Seconds that pytest-timeout gives a test; 0 without a limit."""
+    marker = item.get_closest_marker("timeout")
+    given = (marker.args[0] if marker.args else marker.kwargs.get("timeout")) if marker else None
+    if given is None:
+        given = item.config.getoption("timeout")
+    return float(item.config.getini("timeout") or 0) if given is None else float(given)
+
+
+def _end_the_run(item: pytest.Item, seconds: float) -> None:
+    try:
+        capture = item.config.pluginmanager.getplugin("capturemanager")
+        if capture is not None:
+            capture.suspend_global_capture()
+        reporter = item.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter.summary_failures()
+        print(
+            f"\n{item.nodeid} hangs: not over {GRACE:g} s after its timeout of {seconds:g} s. Where it is:", flush=True
+        )
+        faulthandler.dump_traceback(file=sys.stdout)
+        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
+            if not task.done():
+                task.print_stack(file=sys.stdout)
+    finally:
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        sys.stdout.flush()
+        os._exit(1)
