@@ -49,9 +49,11 @@ def _end_the_run(item: pytest.Item, seconds: float) -> None:
         reporter = item.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter.summary_failures()
-        print(
-            f"\n{item.nodeid} hangs: not over {GRACE:g} s after its timeout of {seconds:g} s. Where it is:", flush=True
-        )
+        hangs = f"{item.nodeid} hangs: not over {GRACE:g} s after its timeout of {seconds:g} s"
+        sys.stdout.write(f"
+{hangs}. Where it is:
+")
+        sys.stdout.flush()
         faulthandler.dump_traceback(file=sys.stdout)
         for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
             if not task.done():
