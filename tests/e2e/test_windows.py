@@ -1,0 +1,215 @@
+"""Windows close, are published once each with the right totals, and leave the tables in time, whoever is killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from devconnect import stack
+from devconnect.domain.analytics import DAY_MS, MESSAGES_PER_MINUTE, MINUTE_MS, WINDOWED, Table, touches
+from devconnect.events import facts as f
+from devconnect.events.base import pair_id, seq_of
+from devconnect.events.topics import (
+    ANALYTICS_EVENTS,
+    ANALYTICS_PARTS,
+    CONNECTION_EVENTS,
+    EVENT_TOPICS,
+    MESSAGE_EVENTS,
+    USER_EVENTS,
+    analytics_events,
+    changelog,
+)
+from devconnect.runner.plan import ROOT
+from devconnect.stack import ports
+from tests.e2e.system import System, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+CODECS = {topic.name: topic.codec for topic in EVENT_TOPICS if topic.codec is not None}
+PARTITIONS = 3
+KILLS = 6
+PEOPLE = [f"{number:032x}" for number in range(40)]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """The servers alone: the test runs the analytics worker itself, and plays the command agents."""
+    found = System(tmp_path, PARTITIONS=str(PARTITIONS), WINDOW_GRACE_SECONDS="1")
+    for words in (("up",), ("topics", "create")):
+        done = found.cli(*words, seconds=100)
+        assert done.returncode == 0, done
+    yield found
+    done = found.cli("down")
+    assert done.returncode == 0, done
+
+
+@pytest.fixture
+def worker(system: System, tmp_path: Path) -> Iterator["Worker"]:
+    found = Worker(system, tmp_path / "worker.log")
+    yield found
+    found.end(signal.SIGKILL)
+
+
+class Worker:
+    """The analytics worker, as often as it is started."""
+
+    def __init__(self, system: System, log: Path) -> None:
+        self._env = {**system.env, "PORT": str(ports.pick())}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "workers.analytics"],
+                env=self._env,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                os.kill(process.pid, number)
+            code = process.wait(20)
+            assert code in {0, -number}, self._log.read_text()[-3000:]
+
+
+def history(now: int) -> dict[tuple[str, int], list[f.AnyEvent]]:
+    """Events by topic and partition: some so old that no table of minutes keeps them, and the last half hour."""
+    found: dict[tuple[str, int], list[f.AnyEvent]] = {}
+    times = [now - 8 * DAY_MS + 7_000 * number for number in range(60)]
+    times += [now - 30 * MINUTE_MS + 900 * number for number in range(1_900)]
+    for number, at in enumerate(times):
+        topic = (MESSAGE_EVENTS, MESSAGE_EVENTS, USER_EVENTS, CONNECTION_EVENTS)[number % 4]
+        log = found.setdefault((topic.name, number // 4 % PARTITIONS), [])
+        one, other = PEOPLE[number * 7 % 40], PEOPLE[(number * 7 + 1 + number % 11) % 40]
+        common: dict[str, Any] = {"id": f"{topic.name}{number}.0", "seq": seq_of(len(log)), "at": at}
+        if topic is MESSAGE_EVENTS:
+            talk = {"conversation": pair_id(one, other), "message": f"m{number}", "text": "-", "previous": 0}
+            log.append(f.MessageSent(**common, **talk, sender=one, recipient=other))
+        elif topic is CONNECTION_EVENTS:
+            log.append(f.ConnectionAccepted(**common, by=one, other=other))
+        else:
+            log.append(f.UserLoggedIn(**common, user=one, session="s", expires_at=at + DAY_MS))
+    return found
+
+
+def counted(table: Table, events: list[f.AnyEvent]) -> dict[int, dict[str, int]]:
+    """The table's windows by an independent count."""
+    sums: dict[int, Counter[str]] = {}
+    members: dict[int, set[str]] = {}
+    for event in events:
+        for name, delta in touches(table, event):
+            window, _, member = name.partition("|")
+            members.setdefault(int(window), set()).add(member)
+            sums.setdefault(int(window), Counter()).update(dict(zip(table.columns, delta, strict=True)))
+    if table.shape == "distinct":
+        return {window: {table.columns[0]: len(found)} for window, found in members.items()}
+    return {window: {column: found[column] for column in table.columns} for window, found in sums.items()}
+
+
+async def write(address: str, logs: dict[tuple[str, int], list[f.AnyEvent]]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=address, linger_ms=20) as producer:
+        waiting = []
+        for (topic, partition), events in logs.items():
+            for event in events:
+                value = CODECS[topic].encode(event)
+                waiting.append(await producer.send(topic, value, event.key.encode(), partition=partition))
+        await asyncio.gather(*waiting)
+
+
+async def read(address: str, topic: str, partitions: int) -> list[Any]:
+    """Every record that a read_committed reader finds."""
+    tps = [TopicPartition(topic, number) for number in range(partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, isolation_level="read_committed")
+    await consumer.start()
+    found = []
+    try:
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        await consumer.seek_to_beginning(*tps)
+        for tp in tps:
+            while await consumer.position(tp) < ends[tp]:
+                found += (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
+    finally:
+        await consumer.stop()
+    return found
+
+
+def published(address: str) -> list[f.WindowClosed]:
+    records = asyncio.run(read(address, ANALYTICS_EVENTS.name, PARTITIONS))
+    return [analytics_events.decode(record.value) for record in records]
+
+
+def parts(address: str) -> int:
+    """How many parts were ever given, and marks set."""
+
+    async def work() -> int:
+        tps = [TopicPartition(ANALYTICS_PARTS.name, 0)]
+        async with AIOKafkaConsumer(bootstrap_servers=address) as consumer:
+            return sum((await consumer.end_offsets(tps)).values())
+
+    return asyncio.run(work())
+
+
+def _more_than(before: int, address: str) -> bool:
+    return parts(address) > before
+
+
+def test_each_window_is_published_once_with_the_right_totals_though_the_worker_is_killed_again_and_again(
+    system: System, worker: Worker
+) -> None:
+    address = stack.addresses(system.settings).kafka
+    now = time.time_ns() // 1_000_000
+    logs = history(now)
+    asyncio.run(write(address, logs))
+    events = [event for log in logs.values() for event in log]
+    expected = {
+        (table.name, window): values
+        for table in WINDOWED.values()
+        for window, values in counted(table, events).items()
+        if window + table.window_ms <= now - MINUTE_MS
+    }
+
+    for number in range(KILLS):
+        before = parts(address)
+        worker.start()
+        # As soon as parts are given, or somewhere in the merging and the publishing that follow.
+        if number < KILLS // 2:
+            wait_until(partial(_more_than, before, address), 60, "parts of windows")
+        else:
+            time.sleep(1.2 + 0.7 * (number - KILLS // 2))
+        worker.end(signal.SIGKILL)
+    worker.start()
+    wait_until(lambda: {(each.table, each.window) for each in published(address)} >= set(expected), 60, "every window")
+    found = published(address)
+    assert max(Counter(each.key for each in found).values()) == 1
+    assert {key: each.values for each in found if (key := (each.table, each.window)) in expected} == expected
+    assert all(each.size == WINDOWED[each.table].window_ms for each in found)
+
+    kept_from = now - 7 * DAY_MS
+    old = {window for name, window in expected if name == MESSAGES_PER_MINUTE.name and window < kept_from}
+    assert old
+    shown = json.loads(system.cli("tables", "show", "messages_per_minute", "--json").stdout)["items"]
+    assert {int(row["minute"]): {"count": row["count"]} for row in shown} == {
+        window: values for window, values in counted(MESSAGES_PER_MINUTE, events).items() if window not in old
+    }
+    records = asyncio.run(read(address, changelog(MESSAGES_PER_MINUTE.name).name, PARTITIONS))
+    gone = {int(record.key.split(b"|")[1]) for record in records if record.value is None}
+    assert gone == old
+    worker.end(signal.SIGTERM)
