@@ -8,8 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from devconnect.events import facts as f
 from devconnect.events.base import pair_id, seq_of
 from devconnect.events.topics import (
     ANALYTICS_EVENTS,
-    ANALYTICS_PARTS,
     CONNECTION_EVENTS,
     EVENT_TOPICS,
     MESSAGE_EVENTS,
@@ -38,7 +36,15 @@ pytestmark = pytest.mark.timeout(300)
 
 CODECS = {topic.name: topic.codec for topic in EVENT_TOPICS if topic.codec is not None}
 PARTITIONS = 3
-KILLS = 6
+#: Where a worker dies, one life after the other.
+DEATHS = (
+    "parts are given",
+    "the mark is set",
+    "parts are given",
+    "the log is open",
+    "all is sent",
+    "all is committed",
+)
 PEOPLE = [f"{number:032x}" for number in range(40)]
 
 
@@ -55,30 +61,41 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 
 @pytest.fixture
-def worker(system: System, tmp_path: Path) -> Iterator["Worker"]:
-    found = Worker(system, tmp_path / "worker.log")
+def workers(system: System, tmp_path: Path) -> Iterator[Sequence["Worker"]]:
+    found = [Worker(system, tmp_path / f"worker{number}.log") for number in range(2)]
     yield found
-    found.end(signal.SIGKILL)
+    for worker in found:
+        worker.end(signal.SIGKILL)
 
 
 class Worker:
-    """The analytics worker, as often as it is started."""
+    """An analytics worker, as often as it is started."""
 
     def __init__(self, system: System, log: Path) -> None:
-        self._env = {**system.env, "PORT": str(ports.pick())}
+        path = f"{Path(__file__).with_name('mortal')}:{ROOT}"
+        self._env = {**system.env, "PORT": str(ports.pick()), "PYTHONPATH": path}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, dies_at: str = "") -> None:
+        """Start it; it lives until it is ended, or to that step."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workers.analytics"],
-                env=self._env,
+                env={**self._env, "DIES_AT": dies_at},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
+
+    def dies(self) -> None:
+        """Wait until it has killed itself."""
+        assert self._process is not None
+        process = self._process
+        # A window ends every minute, if no other is left to close.
+        wait_until(lambda: process.poll() is not None, 90, "its death")
+        self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -156,51 +173,40 @@ def published(address: str) -> list[f.WindowClosed]:
     return [analytics_events.decode(record.value) for record in records]
 
 
-def parts(address: str) -> int:
-    """How many parts were ever given, and marks set."""
-
-    async def work() -> int:
-        tps = [TopicPartition(ANALYTICS_PARTS.name, 0)]
-        async with AIOKafkaConsumer(bootstrap_servers=address) as consumer:
-            return sum((await consumer.end_offsets(tps)).values())
-
-    return asyncio.run(work())
-
-
-def _more_than(before: int, address: str) -> bool:
-    return parts(address) > before
-
-
-def test_each_window_is_published_once_with_the_right_totals_though_the_worker_is_killed_again_and_again(
-    system: System, worker: Worker
-) -> None:
-    address = stack.addresses(system.settings).kafka
-    now = time.time_ns() // 1_000_000
-    logs = history(now)
-    asyncio.run(write(address, logs))
-    events = [event for log in logs.values() for event in log]
-    expected = {
+def expected_of(events: list[f.AnyEvent], now: int) -> dict[tuple[str, int], dict[str, int]]:
+    """The windows that must be published by now, by table and start."""
+    return {
         (table.name, window): values
         for table in WINDOWED.values()
         for window, values in counted(table, events).items()
         if window + table.window_ms <= now - MINUTE_MS
     }
 
-    for number in range(KILLS):
-        before = parts(address)
-        worker.start()
-        # As soon as parts are given, or somewhere in the merging and the publishing that follow.
-        if number < KILLS // 2:
-            wait_until(partial(_more_than, before, address), 60, "parts of windows")
-        else:
-            time.sleep(1.2 + 0.7 * (number - KILLS // 2))
-        worker.end(signal.SIGKILL)
-    worker.start()
+
+def each_is_published_once(address: str, expected: dict[tuple[str, int], dict[str, int]]) -> None:
+    """Wait for all of them, and hold them against the independent count."""
     wait_until(lambda: {(each.table, each.window) for each in published(address)} >= set(expected), 60, "every window")
     found = published(address)
     assert max(Counter(each.key for each in found).values()) == 1
     assert {key: each.values for each in found if (key := (each.table, each.window)) in expected} == expected
     assert all(each.size == WINDOWED[each.table].window_ms for each in found)
+
+
+def test_each_window_is_published_once_with_the_right_totals_wherever_the_worker_is_killed(
+    system: System, workers: Sequence[Worker]
+) -> None:
+    address = stack.addresses(system.settings).kafka
+    now = time.time_ns() // 1_000_000
+    logs = history(now)
+    asyncio.run(write(address, logs))
+    events = [event for log in logs.values() for event in log]
+    expected = expected_of(events, now)
+
+    for step in DEATHS:
+        workers[0].start(dies_at=step)
+        workers[0].dies()
+    workers[0].start()
+    each_is_published_once(address, expected)
 
     kept_from = now - 7 * DAY_MS
     old = {window for name, window in expected if name == MESSAGES_PER_MINUTE.name and window < kept_from}
@@ -212,4 +218,18 @@ def test_each_window_is_published_once_with_the_right_totals_though_the_worker_i
     records = asyncio.run(read(address, changelog(MESSAGES_PER_MINUTE.name).name, PARTITIONS))
     gone = {int(record.key.split(b"|")[1]) for record in records if record.value is None}
     assert gone == old
-    worker.end(signal.SIGTERM)
+    workers[0].end(signal.SIGTERM)
+
+
+def test_each_window_is_published_once_though_partitions_move_between_workers(
+    system: System, workers: Sequence[Worker]
+) -> None:
+    address = stack.addresses(system.settings).kafka
+    now = time.time_ns() // 1_000_000
+    logs = history(now)
+    asyncio.run(write(address, logs))
+    workers[0].start()
+    workers[1].start(dies_at="parts are given")
+    workers[1].dies()
+    each_is_published_once(address, expected_of([event for log in logs.values() for event in log], now))
+    workers[0].end(signal.SIGTERM)

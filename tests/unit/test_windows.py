@@ -1,10 +1,14 @@
 """What closing writes, when a window is whole, and how the agents begin again: the cases by name."""
 
+import asyncio
+from collections.abc import Collection, Mapping
+
 import pytest
 
+from agents import windows as agent_module
 from agents.analytics import FoldTables
 from agents.processing import Slice
-from agents.windows import MergeWindows
+from agents.windows import CloseWindows, MergeWindows, Sources
 from devconnect.domain import windows as windows_module
 from devconnect.domain.analytics import (
     ACTIVE_USERS,
@@ -22,8 +26,9 @@ from devconnect.domain.windows import Closing, Merge, closable
 from devconnect.events.base import pair_id, seq_of
 from devconnect.events.facts import MessageSent
 from devconnect.events.parts import AnyPart, Closed, Erased, Part, Published
-from devconnect.events.topics import ANALYTICS_PARTS, MESSAGE_EVENTS, USER_EVENTS
+from devconnect.events.topics import ANALYTICS_PARTS, MESSAGE_EVENTS, USER_EVENTS, analytics_parts
 from devconnect.ports.truth import UnavailableError
+from devconnect.ports.windows import Progress
 from faust_batch.batch import RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
@@ -40,6 +45,7 @@ from tests.fakes import (
     MemoryWindows,
     no_hook,
 )
+from tests.unit.test_views import until
 from workers.analytics import folded_here
 
 DAY = 19_700 * DAY_MS
@@ -251,6 +257,145 @@ async def test_who_does_not_have_the_partition_leaves_it_alone() -> None:
     with pytest.raises(RevokedError):
         await world.merge(*WHOLE)
     assert world.windows.epoch == 0
+
+
+class Idle(Progress):
+    """Command agents that have done everything, and events of which so many are there; down while `down` is set."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.down = False
+
+    async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        if self.down:
+            raise UnavailableError("down")
+        return dict.fromkeys(partitions, self.events if topic == TOPIC else 0)
+
+    async def committed(self, group: str, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+
+class Closer:
+    """An analytics worker that closes the windows of message events, of one partition."""
+
+    def __init__(self) -> None:
+        self.clock, self.metrics, self.publisher = ManualClock(DAY + HOUR_MS), MemoryMetrics(), MemoryPublisher()
+        self.progress = Idle()
+        self.logs = {name: MemoryLog() for name in TABLES}
+        self.tables = {name: BatchTable(name, log, RowCodec()) for name, log in self.logs.items()}
+        self.shown = MemoryViews()
+        self.views = ViewPublisher(self.shown)
+        self.views.watch(self.tables)
+        self.fold = FoldTables(MESSAGE_EVENTS, self.tables, self.views, self.metrics)
+        self.folded = 0
+        self.closer = CloseWindows(
+            self.fold,
+            Sources(MESSAGE_EVENTS, self.progress, self.clock, decided_by="-", folded=lambda _: self.folded),
+            self.tables,
+            views=self.views,
+            publisher=self.publisher,
+            metrics=self.metrics,
+            grace_ms=5_000,
+        )
+
+    def assign(self) -> None:
+        for table in self.tables.values():
+            table.assign([0])
+
+    async def count(self, *events: MessageSent) -> None:
+        await self.fold.apply([Slice(TOPIC, 0, [], events)])
+
+    def parts(self) -> list[AnyPart]:
+        """What was given of minutes, in order."""
+        found = [analytics_parts.decode(each.value) for each in self.publisher.logs.get((ANALYTICS_PARTS.name, 0), [])]
+        return [each for each in found if not isinstance(each, Erased) and each.table == "messages_per_minute"]
+
+
+async def test_closing_waits_for_what_is_being_folded() -> None:
+    given = Closer()
+    given.assign()
+    await given.count(said(0, DAY))
+    log = given.logs["messages_per_minute"]
+    log.acknowledging.clear()
+    folding = asyncio.create_task(given.count(said(1, DAY + 1)))
+    await asyncio.sleep(0)
+    given.fold.watermarks[0] = DAY + HOUR_MS
+    closing = asyncio.create_task(given.closer.tick())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert given.parts() == []
+    log.acknowledging.set()
+    await asyncio.gather(folding, closing)
+    first, last = given.parts()
+    assert isinstance(first, Part)
+    assert first.values == (2,)
+    assert last == closed(MESSAGES_PER_MINUTE, DAY + HOUR_MS - MINUTE_MS)
+
+
+async def test_what_is_closed_and_let_go_of_is_told() -> None:
+    given = Closer()
+    given.assign()
+    await given.count(said(0, DAY - MESSAGES_PER_MINUTE.keep_ms), said(1, DAY))
+    given.folded = given.progress.events = 2
+    await given.closer.tick()
+    name = MESSAGES_PER_MINUTE.name
+    assert given.metrics.counts["windows_closed", name] == 2
+    assert given.metrics.counts["window_rows_expired", name] == 1
+    publishing = asyncio.create_task(given.views.run())
+    await until(lambda: name in given.shown.floors)
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+
+
+async def test_a_table_that_is_being_restored_is_left_alone() -> None:
+    given = Closer()
+    log = given.logs["messages_per_minute"]
+    await log.append(0, [(f"m|{DAY}".encode(), RowCodec().encode(Row((1,), 1)))])
+    log.reading.clear()
+    given.assign()
+    async with asyncio.timeout(5):
+        await given.closer.tick()
+    assert given.parts() == []
+    log.reading.set()
+    await given.tables["messages_per_minute"].rows(0)
+    await given.closer.tick()
+    assert len(given.parts()) == 2
+
+
+async def test_windows_wait_where_nobody_knows_how_far_the_others_are_and_close_when_somebody_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent_module, "TICK_SECONDS", 0.001)
+    given = Closer()
+    given.progress.down = True
+    given.assign()
+    await given.count(said(0, DAY))
+    given.folded = given.progress.events = 1
+    running = asyncio.create_task(given.closer.run())
+    for _ in range(5):
+        await asyncio.sleep(0.002)
+    assert given.parts() == []
+    given.progress.down = False
+    await until(lambda: bool(given.parts()))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_event_of_the_future_closes_nothing_ahead_of_the_clock() -> None:
+    given = Closer()
+    given.assign()
+    await given.count(said(0, DAY), said(1, DAY + DAY_MS))
+    given.progress.events = 3
+    await given.closer.tick()
+    assert given.parts()[-1] == closed(MESSAGES_PER_MINUTE, DAY + HOUR_MS - MINUTE_MS)
+
+
+async def test_how_far_windows_are_published_is_told() -> None:
+    world = World()
+    await world.merge(*WHOLE)
+    assert world.metrics.gauges["windows_published_until_timestamp_seconds", "messages_per_minute"] == (
+        (DAY + MINUTE_MS) / 1000
+    )
 
 
 async def test_late_events_are_counted_and_told_of_and_those_of_windows_that_are_gone_are_not_counted() -> None:
