@@ -17,6 +17,7 @@ from devconnect.events.topics import (
     analytics_parts,
 )
 from devconnect.ports.truth import UnavailableError
+from faust_batch.changelog import read_to_end
 from tests.contract.kafka_fixtures import PARTITIONS, Broker, broker
 from workers import windows as adapter
 from workers.windows import KafkaProgress, KafkaWindowLog
@@ -62,23 +63,11 @@ async def shows(address: str, windows: list[int]) -> None:
 
 async def published(address: str) -> list[int]:
     """The windows that a read_committed reader finds, each as often as it is there."""
-    tps = [TopicPartition(ANALYTICS_EVENTS.name, number) for number in range(PARTITIONS)]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=address, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    await consumer.start()
-    try:
-        consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
-        await consumer.seek_to_beginning(*tps)
-        found = []
-        for tp in tps:
-            while await consumer.position(tp) < ends[tp]:
-                for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, []):
-                    found.append(analytics_events.decode(record.value).window)
-        return sorted(found)
-    finally:
-        await consumer.stop()
+    found: list[int] = []
+    places = dict.fromkeys(range(PARTITIONS), 0)
+    async for chunk in read_to_end(address, ANALYTICS_EVENTS.name, places, committed=True):
+        found += [analytics_events.decode(record.value).window for record in chunk.records]
+    return sorted(found)
 
 
 @pytest.fixture

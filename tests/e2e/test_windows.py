@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from devconnect import stack
 from devconnect.domain.analytics import DAY_MS, MESSAGES_PER_MINUTE, MINUTE_MS, WINDOWED, Table, touches
@@ -30,6 +30,8 @@ from devconnect.events.topics import (
 )
 from devconnect.runner.plan import ROOT
 from devconnect.stack import ports
+from faust_batch.batch import Record
+from faust_batch.changelog import read_to_end
 from tests.e2e.system import System, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -150,26 +152,14 @@ async def write(address: str, logs: dict[tuple[str, int], list[f.AnyEvent]]) -> 
         await asyncio.gather(*waiting)
 
 
-async def read(address: str, topic: str, partitions: int) -> list[Any]:
+async def read(address: str, topic: str) -> list[Record]:
     """Every record that a read_committed reader finds."""
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, isolation_level="read_committed")
-    await consumer.start()
-    found = []
-    try:
-        consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
-        await consumer.seek_to_beginning(*tps)
-        for tp in tps:
-            while await consumer.position(tp) < ends[tp]:
-                found += (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
-    finally:
-        await consumer.stop()
-    return found
+    places = dict.fromkeys(range(PARTITIONS), 0)
+    return [record async for chunk in read_to_end(address, topic, places, committed=True) for record in chunk.records]
 
 
 def published(address: str) -> list[f.WindowClosed]:
-    records = asyncio.run(read(address, ANALYTICS_EVENTS.name, PARTITIONS))
+    records = asyncio.run(read(address, ANALYTICS_EVENTS.name))
     return [analytics_events.decode(record.value) for record in records]
 
 
@@ -215,7 +205,7 @@ def test_each_window_is_published_once_with_the_right_totals_wherever_the_worker
     assert {int(row["minute"]): {"count": row["count"]} for row in shown} == {
         window: values for window, values in counted(MESSAGES_PER_MINUTE, events).items() if window not in old
     }
-    records = asyncio.run(read(address, changelog(MESSAGES_PER_MINUTE.name).name, PARTITIONS))
+    records = asyncio.run(read(address, changelog(MESSAGES_PER_MINUTE.name).name))
     gone = {int(record.key.split(b"|")[1]) for record in records if record.value is None}
     assert gone == old
     workers[0].end(signal.SIGTERM)
