@@ -173,6 +173,16 @@ def test_what_is_published_is_not_due_again_and_its_parts_are_erased() -> None:
     assert again.erased == sorted([one.key, follows.key])
 
 
+def test_parts_that_come_again_and_are_read_before_it_is_said_that_they_are_published_are_erased() -> None:
+    one = part(MESSAGES_PER_MINUTE, DAY, values=(2,), seq=20)
+    follows = part(MESSAGES_PER_MINUTE, DAY + MINUTE_MS, values=(1,), seq=30)
+    said_so = Published(table=one.table, until=DAY + MINUTE_MS)
+    publication = merged(one, said_so, follows, closed(MESSAGES_PER_MINUTE, DAY + DAY_MS)).due(7, 100)
+    assert publication is not None
+    assert [event.window for event in publication.events] == [follows.window]
+    assert publication.erased == sorted([one.key, follows.key])
+
+
 def test_many_windows_are_published_the_oldest_first_a_few_at_a_time_and_a_successor_goes_on_from_there() -> None:
     parts = {n: part(MESSAGES_PER_MINUTE, DAY + n * MINUTE_MS, values=(n,), seq=n) for n in reversed(range(5))}
     whole = closed(MESSAGES_PER_MINUTE, DAY + DAY_MS)
@@ -332,19 +342,55 @@ async def test_closing_waits_for_what_is_being_folded() -> None:
     assert last == closed(MESSAGES_PER_MINUTE, DAY + HOUR_MS - MINUTE_MS)
 
 
-async def test_what_is_closed_and_let_go_of_is_told() -> None:
+async def test_what_is_let_go_of_leaves_the_changelog_the_memory_and_the_view_and_is_told() -> None:
     given = Closer()
     given.assign()
-    await given.count(said(0, DAY - MESSAGES_PER_MINUTE.keep_ms), said(1, DAY))
+    name = MESSAGES_PER_MINUTE.name
+    old = DAY - MESSAGES_PER_MINUTE.keep_ms
+    publishing = asyncio.create_task(given.views.run())
+    await given.count(said(0, old), said(1, DAY))
+    await until(lambda: (name, 0) in given.shown.upto)
     given.folded = given.progress.events = 2
     await given.closer.tick()
-    name = MESSAGES_PER_MINUTE.name
+    records = given.logs[name].partitions[0]
+    assert [each.key for each in records if each.value is None] == [f"m|{old}".encode()]
+    assert set(await given.tables[name].rows(0)) == {f"m|{DAY}", "~m"}
+    await until(lambda: name in given.shown.floors)
     assert given.metrics.counts["windows_closed", name] == 2
     assert given.metrics.counts["window_rows_expired", name] == 1
-    publishing = asyncio.create_task(given.views.run())
-    await until(lambda: name in given.shown.floors)
     publishing.cancel()
     await asyncio.gather(publishing, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("spare", "closes"), [(-1, False), (0, True)])
+async def test_where_a_partition_stands_still_the_clock_counts_a_margin_behind(spare: int, closes: bool) -> None:
+    given = Closer()
+    given.assign()
+    await given.count(said(0, DAY))
+    given.folded = given.progress.events = 1
+    given.clock.now = DAY + MINUTE_MS + agent_module.MARGIN_MS + 5_000 + spare
+    await given.closer.tick()
+    assert (closed(MESSAGES_PER_MINUTE, DAY + MINUTE_MS) in given.parts()) is closes
+
+
+async def test_looking_through_many_rows_gives_the_loop_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "SLICE", 1)
+    given = Closer()
+    given.assign()
+    await given.count(*(said(number, DAY + number * MINUTE_MS) for number in range(50)))
+    given.folded = given.progress.events = 50
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    await given.closer.tick()
+    running.cancel()
+    assert turns >= 50
 
 
 async def test_a_table_that_is_being_restored_is_left_alone() -> None:
