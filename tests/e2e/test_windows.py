@@ -32,6 +32,7 @@ from devconnect.runner.plan import ROOT
 from devconnect.stack import ports
 from faust_batch.batch import Record
 from faust_batch.changelog import read_to_end
+from tests.e2e.people import join
 from tests.e2e.system import System, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -223,3 +224,22 @@ def test_each_window_is_published_once_though_partitions_move_between_workers(
     workers[1].dies()
     each_is_published_once(address, expected_of([event for log in logs.values() for event in log], now))
     workers[0].end(signal.SIGTERM)
+
+
+def test_what_people_do_is_published_when_its_minute_is_over(tmp_path: Path) -> None:
+    """The whole fleet: nothing comes any more, so the clock closes the window, once all commands are decided."""
+    whole = System(tmp_path, PARTITIONS=str(PARTITIONS), WINDOW_GRACE_SECONDS="0")
+    try:
+        whole.start()
+        ada, bob = join(whole, "Ada", "Bob")
+        ada.connect(bob)
+        for number in range(3):
+            ada.say(bob, f"{number}")
+        address = stack.addresses(whole.settings).kafka
+
+        def messages() -> int:
+            return sum(each.values["count"] for each in published(address) if each.table == MESSAGES_PER_MINUTE.name)
+
+        wait_until(lambda: messages() == 3, 90, "the minutes of the messages")
+    finally:
+        whole.stop()
