@@ -273,10 +273,11 @@ class Idle(Progress):
     """Command agents that have done everything, and events of which so many are there; down while `down` is set."""
 
     def __init__(self) -> None:
-        self.events = 0
+        self.events = self.asked = 0
         self.down = False
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        self.asked += 1
         if self.down:
             raise UnavailableError("down")
         return dict.fromkeys(partitions, self.events if topic == TOPIC else 0)
@@ -418,8 +419,7 @@ async def test_windows_wait_where_nobody_knows_how_far_the_others_are_and_close_
     await given.count(said(0, DAY))
     given.folded = given.progress.events = 1
     running = asyncio.create_task(given.closer.run())
-    for _ in range(5):
-        await asyncio.sleep(0.002)
+    await until(lambda: given.progress.asked > 2)
     assert given.parts() == []
     given.progress.down = False
     await until(lambda: bool(given.parts()))
