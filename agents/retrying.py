@@ -7,6 +7,7 @@ from agents.notifications import DecideNotifications, DeliverInApp
 from agents.processing import Step
 from agents.projections import ProjectEvents
 from agents.slices import Slice
+from agents.windows import MERGE_WINDOWS
 from devconnect.domain.letters import Letter
 from devconnect.events.base import seq_of
 from devconnect.events.codec import CodecError
@@ -50,6 +51,10 @@ class Retry:
         if agent.startswith("restore-"):
             raise RefusedError(
                 "a changelog is read at each restore: mend the cause, restart the analytics workers, drop the letter"
+            )
+        if agent == MERGE_WINDOWS:
+            raise RefusedError(
+                "a window is published once, and without the parts that can't be read; the table has them. Drop it"
             )
         way = self._ways.get(agent)
         if way is None:

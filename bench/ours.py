@@ -26,7 +26,7 @@ class Stateful(Contender):
 
 
 class Analytics(Contender):
-    """The analytics workers as they are: four tables with their changelogs, and the views in Redis."""
+    """The analytics workers as they are: all tables with their changelogs, and the views in Redis."""
 
     async def prepare(self, ground: Ground, task: Task) -> None:
         await changelogs.empty(ground.addresses.kafka, ground.settings)

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 8
     #: Seconds that the gateway waits for a command's result before it answers 202.
     result_wait: float = 2.0
+    #: Seconds that a window of a table waits for events that are late before it is closed.
+    window_grace: float = 30.0
     #: Key that signs sessions; None: `signing_key` makes one in the data folder.
     jwt_secret: str | None = None
     #: Seconds that a session's token is good for.
@@ -153,6 +155,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MONGO_PORT", "mongo_port", _whole(0, 65_535), _FREE_PORT),
     Variable("PARTITIONS", "partitions", _whole(1, 1024), "a whole number, 1 to 1024"),
     Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("WINDOW_GRACE_SECONDS", "window_grace", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("JWT_SECRET", "jwt_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
     Variable("TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "seconds, 1 to 31536000"),
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),

@@ -40,10 +40,13 @@ class Changelog:
         return read_to_end(self._bootstrap, self.topic, positions)
 
 
-async def read_to_end(bootstrap: str, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:
+async def read_to_end(
+    bootstrap: str, topic: str, positions: Mapping[int, int], *, committed: bool = False
+) -> AsyncIterator[Chunk]:
     """Yield the records of the partitions from the given offsets to the end that each has at the start of the call.
 
-    Belongs to no consumer group and commits nothing. Raises KafkaError when the broker can't be reached.
+    With `committed`, that end is where the first open transaction begins, and what was aborted is left out. Belongs to
+    no consumer group and commits nothing. Raises KafkaError when the broker can't be reached.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -51,6 +54,7 @@ async def read_to_end(bootstrap: str, topic: str, positions: Mapping[int, int]) 
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=100,
+        isolation_level="read_committed" if committed else "read_uncommitted",
     )
     try:
         await consumer.start()

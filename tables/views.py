@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 
-from devconnect.domain.analytics import Row
-from devconnect.ports.projections import TableViews
+from devconnect.domain.analytics import TABLES, Row, is_mark
+from devconnect.ports.projections import TableRow, TableViews
 from devconnect.ports.truth import UnavailableError
 from faust_batch.batch import RevokedError
 from faust_batch.table import BatchTable
@@ -131,7 +131,19 @@ class ViewPublisher:
 
     async def _put(self, part: Part, rows: Mapping[str, Row], keys: set[str], upto: int) -> None:
         table, partition = part
-        found = [(key, rows[key].values, rows[key].seq) for key in keys if key in rows]
+        found: list[TableRow] = []
+        closed = 0
+        for key in keys:
+            row = rows.get(key)
+            if row is None:
+                continue
+            if is_mark(key):
+                closed = max(closed, *row.values)
+            else:
+                found.append((key, *row))
+        if closed:
+            # Also what a worker had let go of that died before the view knew.
+            await self._views.expire(table, closed - TABLES[table].keep_ms)
         for start in range(0, len(found), CHUNK):
             last = start + CHUNK >= len(found)
             await self._views.publish(table, partition, found[start : start + CHUNK], upto if last else 0)

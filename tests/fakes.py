@@ -8,13 +8,18 @@ from typing import NamedTuple
 from devconnect.domain.deciding import Answer
 from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot, ref_of
 from devconnect.domain.projections import AddNotification, MarkNotificationsRead, Update
+from devconnect.domain.windows import Publication
+from devconnect.events.facts import WindowClosed
+from devconnect.events.parts import AnyPart, Erased
+from devconnect.events.topics import ANALYTICS_PARTS, analytics_parts
 from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
 from devconnect.ports.letters import History, Letters
 from devconnect.ports.metrics import Metric, Metrics
-from devconnect.ports.projections import Projections, TableViews
+from devconnect.ports.projections import Projections, TableRow, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
 from devconnect.ports.truth import Truth, UnavailableError
+from devconnect.ports.windows import WindowLog
 from faust_batch.batch import Batch
 from faust_batch.changelog import Chunk
 from faust_batch.table import Log
@@ -183,6 +188,7 @@ class MemoryViews(TableViews):
         self.rows: dict[tuple[str, int], dict[str, tuple[tuple[int, ...], int]]] = {}
         self.upto: dict[tuple[str, int], int] = {}
         self.opened: set[str] = set()
+        self.floors: dict[str, int] = {}
         self._seen: dict[tuple[str, int], int] = {}
         #: The keys of each call.
         self.calls: list[set[str]] = []
@@ -192,9 +198,7 @@ class MemoryViews(TableViews):
         self._seen[table, partition] = self.upto.get((table, partition), 0)
         return self._seen[table, partition]
 
-    async def publish(
-        self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
-    ) -> None:
+    async def publish(self, table: str, partition: int, rows: Sequence[TableRow], upto: int) -> None:
         self.hook("publish")
         if self.upto.get((table, partition), 0) < self._seen.get((table, partition), 0):
             raise UnavailableError("the view is lost")
@@ -206,6 +210,10 @@ class MemoryViews(TableViews):
         self.upto[table, partition] = max(upto, self.upto.get((table, partition), 0))
         self._seen[table, partition] = self.upto[table, partition]
 
+    async def expire(self, table: str, before: int) -> None:
+        self.hook("expire")
+        self.floors[table] = max(before, self.floors.get(table, before))
+
     async def open(self, table: str) -> None:
         self.hook("open")
         self.opened.add(table)
@@ -214,6 +222,7 @@ class MemoryViews(TableViews):
         """What Redis does when it loses its memory."""
         self.rows.clear()
         self.upto.clear()
+        self.floors.clear()
         self.opened.clear()
 
 
@@ -329,3 +338,48 @@ class MemoryLog(Log):
                     raise self.read_errors.pop(0)
         if self.read_errors:
             raise self.read_errors.pop(0)
+
+
+class MemoryWindows:
+    """The topic of parts and that of closed windows, as every worker sees them; see `MemoryWindowLog`."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self.parts = publisher.logs.setdefault((ANALYTICS_PARTS.name, 0), [])
+        self.events: list[WindowClosed] = []
+        self.epoch = 0
+
+
+class MemoryWindowLog(WindowLog):
+    """One worker's way to them: what another has opened since is closed to it."""
+
+    def __init__(self, windows: MemoryWindows) -> None:
+        self.hook: Hook = no_hook
+        self._windows = windows
+        self._epoch = -1
+
+    async def open(self) -> Sequence[AnyPart]:
+        self.hook("open")
+        self._windows.epoch += 1
+        self._epoch = self._windows.epoch
+        found: dict[bytes | None, AnyPart] = {}
+        for record in self._windows.parts:
+            part = analytics_parts.decode(record.value)
+            found.pop(record.key, None)
+            if not isinstance(part, Erased):
+                found[record.key] = part
+        self.hook("opened")
+        return list(found.values())
+
+    async def publish(self, publication: Publication) -> None:
+        self.hook("transaction")
+        if self._epoch != self._windows.epoch:
+            raise UnavailableError("fenced")
+        self._windows.events += publication.events
+        self._windows.parts += [
+            Record(part.key.encode(), analytics_parts.encode(part)) for part in publication.published
+        ]
+        self._windows.parts += [Record(key.encode(), None) for key in publication.erased]
+        self.hook("committed")
+
+    async def close(self) -> None:
+        self._epoch = -1

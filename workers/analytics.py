@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from faust.types import TP
+
 from agents.analytics import FoldTables
+from agents.processing import together
+from agents.windows import CloseWindows, MergeWindows, Sources
 from devconnect.adapters.redis.table_views import RedisTableViews
 from devconnect.domain.analytics import Row
-from devconnect.events.topics import EVENT_TOPICS, changelog
+from devconnect.events.topics import ANALYTICS_PARTS, EVENT_TOPICS, changelog
 from devconnect.ports import metrics as m
 from devconnect.ports.letters import History
 from devconnect.ports.publisher import DeadLetter
@@ -18,7 +22,8 @@ from faust_batch.changelog import Changelog
 from faust_batch.table import BatchTable
 from tables import analytics
 from tables.views import ViewPublisher
-from workers.runtime import Worker, main
+from workers.runtime import Worker, group_of, main
+from workers.windows import KafkaProgress, KafkaWindowLog
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +42,14 @@ def wire(worker: Worker) -> None:
         worker.crash,
     )
     views.watch(tables)
+    folds = {topic.name: FoldTables(topic, tables, views, worker.metrics) for topic in EVENT_TOPICS}
     for topic in EVENT_TOPICS:
-        worker.add(topic, FoldTables(topic, tables, views, worker.metrics))
+        worker.add(topic, folds[topic.name])
+    _wire_windows(worker, folds, tables, views)
 
-    def assign(partitions: set[int]) -> None:
+    def assign(assigned: Mapping[str, set[int]]) -> None:
         for table in tables.values():
-            table.assign(partitions)
+            table.assign(folded_here(assigned))
 
     counted = dict.fromkeys(tables, 0)
 
@@ -58,6 +65,58 @@ def wire(worker: Worker) -> None:
     worker.refresh_with(measure)
     worker.health.stirs_with(lambda: sum(table.recovered for table in tables.values()))
     worker.ready_when(lambda: _restoring(list(tables.values())))
+
+
+def folded_here(assigned: Mapping[str, set[int]]) -> set[int]:
+    """The partitions whose rows are kept here: those of events. The one of the windows' parts may be elsewhere."""
+    return {partition for topic in EVENT_TOPICS for partition in assigned.get(topic.name, ())}
+
+
+def _wire_windows(
+    worker: Worker, folds: Mapping[str, FoldTables], tables: Mapping[str, BatchTable[Row]], views: ViewPublisher
+) -> None:
+    """Windows of each topic are closed where it is folded, and merged where the one partition of their parts is."""
+    progress, log = KafkaProgress(worker.addresses.kafka), KafkaWindowLog(worker.addresses.kafka)
+    closers = [
+        CloseWindows(
+            folds[topic.name],
+            Sources(
+                topic,
+                progress,
+                worker.clock,
+                decided_by=group_of("commands"),
+                folded=partial(_folded, worker, topic.name),
+            ),
+            tables,
+            views=views,
+            publisher=worker.publisher,
+            metrics=worker.metrics,
+            grace_ms=round(worker.settings.window_grace * 1000),
+        )
+        for topic in EVENT_TOPICS
+    ]
+    owns = partial(_is_assigned, worker, TP(ANALYTICS_PARTS.name, 0))
+    merger = MergeWindows(log, worker.settings.partitions, owns, metrics=worker.metrics, clock=worker.clock)
+    worker.add(ANALYTICS_PARTS, merger)
+    worker.on_start(
+        lambda: worker.background(asyncio.create_task(_close_windows(closers, progress, log), name="windows"))
+    )
+
+
+async def _close_windows(closers: Sequence[CloseWindows], progress: KafkaProgress, log: KafkaWindowLog) -> None:
+    try:
+        await together(*(closer.run() for closer in closers))
+    finally:
+        await progress.close()
+        await log.close()
+
+
+def _folded(worker: Worker, topic: str, partition: int) -> int:
+    return worker.app.consumer.ledger.front(TP(topic, partition)) or 0
+
+
+def _is_assigned(worker: Worker, place: TP) -> bool:
+    return place in worker.app.consumer.assignment()
 
 
 async def _bury(worker: Worker, table: str, partition: int, bad: Sequence[tuple[Record, ValueError]]) -> None:

@@ -56,13 +56,13 @@ class Worker:
         self.metrics = PrometheusMetrics()
         self._port = default_port if "PORT" not in os.environ else settings.port
         self.app = create_app(
-            f"devconnect-{role}",
+            group_of(role),
             self.addresses.kafka,
             str(settings.data_dir / "faust" / role),
             instance=f"{role}-{settings.worker_instance or instance_name(self._port)}",
             session_seconds=settings.worker_session,
         )
-        self.producer = BatchProducer(self.addresses.kafka, f"devconnect-{role}")
+        self.producer = BatchProducer(self.addresses.kafka, group_of(role))
         self.publisher = BatchPublisher(self.producer, settings.partitions, self.clock)
         self.letters = LetterLog(self.addresses.kafka)
         self.limits = Limits(
@@ -89,7 +89,7 @@ class Worker:
             ready=self._ready,
         )
         self.app.on_partitions_assigned.connect(self._assigned, weak=False)
-        self._on_assigned: list[Callable[[set[int]], None]] = []
+        self._on_assigned: list[Callable[[Mapping[str, set[int]]], None]] = []
         self._topics: list[str] = []
 
     def add(self, topic: Topic, step: Step) -> None:  # type: ignore[type-arg]  # steps of many types go in here
@@ -100,8 +100,8 @@ class Worker:
         self._processors.append(processor)
         agent(self.app, topic.name, processor)
 
-    def on_assigned(self, call: Callable[[set[int]], None]) -> None:
-        """Call with the partition numbers of this worker's topics whenever they were assigned anew."""
+    def on_assigned(self, call: Callable[[Mapping[str, set[int]]], None]) -> None:
+        """Call with the partition numbers of each of this worker's topics whenever they were assigned anew."""
         self._on_assigned.append(call)
 
     def on_start(self, call: Callable[[], None]) -> None:
@@ -178,13 +178,12 @@ class Worker:
 
     async def _assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
         found = assigned_partitions(assigned, self._topics)
-        partitions = set().union(*found.values()) if found else set()
         for processor in self._processors:
             processor.forget()
         self.metrics.count(m.REBALANCES)
         logger.info("assigned in generation %s: %s", self.app.consumer_generation_id, _listed(found))
         for call in self._on_assigned:
-            call(partitions)
+            call(found)
 
     # -- what the probes tell
 
@@ -241,6 +240,11 @@ def _log_to_stderr(level: str) -> None:
 
 def _listed(found: Mapping[str, set[int]]) -> str:
     return ", ".join(f"{topic} {sorted(partitions)}" for topic, partitions in sorted(found.items())) or "nothing"
+
+
+def group_of(role: str) -> str:
+    """The consumer group of the workers of a role."""
+    return f"devconnect-{role}"
 
 
 def instance_name(port: int) -> str:

@@ -256,9 +256,12 @@ def merge(table: Table, rows: Iterable[tuple[str, Values]]) -> dict[str, Values]
             sofar = view.get(name)
             view[name] = values if sofar is None else tuple(map(add, sofar, values))
     view.update((window, (len(found),)) for window, found in members.items())
-    if not floor:
-        return view
-    return {window: values for window, values in view.items() if int(window) + table.window_ms > floor}
+    return {name: values for name, values in view.items() if is_kept(table, name, floor)} if floor else view
+
+
+def is_kept(table: Table, name: str, floor: int) -> bool:
+    """Whether a row of this name is shown where windows that ended by `floor` have been let go of."""
+    return not table.window_ms or int(name) + table.window_ms > floor
 
 
 def present(table: Table, view: Mapping[str, Values]) -> list[dict[str, str | int]]:

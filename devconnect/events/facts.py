@@ -168,6 +168,28 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
         return self.recipient
 
 
+class WindowClosed(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="window.closed"
+):
+    """The totals of one window of an analytics table, published once, when all of it had been counted.
+
+    `window` is its start, `size` its length and `at` the time of publishing, in milliseconds; `values` has a number for
+    each column. What came later than the grace period is in the table, and not in here.
+    """
+
+    table: str
+    window: int
+    size: int
+    at: int
+    values: dict[str, int]
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """One a window."""
+        return f"{self.table}|{self.window}"
+
+
 AnyUserEvent = (
     UserSignedUp
     | UserLoggedIn

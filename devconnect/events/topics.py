@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from devconnect.events import commands, facts
 from devconnect.events.codec import Codec
+from devconnect.events.parts import PartCodec
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -42,6 +43,8 @@ user_events: Codec[facts.AnyUserEvent] = Codec(facts.AnyUserEvent)
 connection_events: Codec[facts.AnyConnectionEvent] = Codec(facts.AnyConnectionEvent)
 message_events: Codec[facts.AnyMessageEvent] = Codec(facts.AnyMessageEvent)
 notification_events: Codec[facts.NotificationRaised] = Codec(facts.NotificationRaised)
+analytics_events: Codec[facts.WindowClosed] = Codec(facts.WindowClosed)
+analytics_parts = PartCodec()
 
 USER_COMMANDS = Topic(
     name="user-commands",
@@ -103,8 +106,18 @@ ANALYTICS_EVENTS = Topic(
     name="analytics-events",
     key="table and window",
     written_by="analytics",
-    read_by="anyone downstream",
+    read_by="anyone downstream, read_committed: each closed window is there once",
     config=_kept(30),
+    codec=analytics_events,
+)
+ANALYTICS_PARTS = Topic(
+    name="analytics-parts",
+    key="table, window, source partition and closing",
+    written_by="analytics",
+    read_by="analytics (one worker: it merges and publishes windows)",
+    config=COMPACTED,
+    codec=analytics_parts,
+    partitions=1,
 )
 DEAD_LETTERS = Topic(
     name="dead-letters",
@@ -144,6 +157,7 @@ REGISTRY: tuple[Topic, ...] = (
     *EVENT_TOPICS,
     NOTIFICATION_EVENTS,
     ANALYTICS_EVENTS,
+    ANALYTICS_PARTS,
     DEAD_LETTERS,
     *(changelog(table) for table in TABLES),
 )

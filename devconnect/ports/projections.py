@@ -25,16 +25,21 @@ class Projections(Protocol):
         """Say so: every log-out there is has been applied."""
 
 
+#: (row key, values, seq)
+TableRow = tuple[str, tuple[int, ...], int]
+
+
 class TableViews(Protocol):
     """Keeps what analysts read of the tables."""
 
     async def published(self, table: str, partition: int) -> int:
         """The changelog offset up to which the partition's rows are in the view, exclusive; 0 for none."""
 
-    async def publish(
-        self, table: str, partition: int, rows: Sequence[tuple[str, tuple[int, ...], int]], upto: int
-    ) -> None:
-        """Put rows (row key, values, seq) into the view, forward only; then the view is good up to `upto`."""
+    async def publish(self, table: str, partition: int, rows: Sequence[TableRow], upto: int) -> None:
+        """Put rows into the view, forward only; then the view is good up to `upto`."""
+
+    async def expire(self, table: str, before: int) -> None:
+        """Windows that have ended by `before` are shown no more, whole and for good: the table lets go of them."""
 
     async def open(self, table: str) -> None:
         """The table is kept, and what isn't in its view hasn't happened: an empty view is an empty table."""

@@ -32,6 +32,8 @@ class Analyst:
     def __init__(self, gateway: Gateway, token: str) -> None:
         self._gateway = gateway
         self._token = token
+        #: Minutes from here on are looked at: older ones leave the table while a replay goes on.
+        self._since = (int(time.time()) - 3600) * 1000
 
     @classmethod
     async def appoint(cls, gateway: Gateway, run: str, promote: Promote) -> "Analyst":
@@ -72,7 +74,8 @@ class Analyst:
     async def counts(self) -> Counts:
         """The tables of everybody's events."""
         events = {str(row["type"]): int(row["count"]) for row in await self.rows("events_by_type")}
-        minutes = sum(int(row["count"]) for row in await self.rows_if_any("messages_per_minute"))
+        rows = await self.rows_if_any("messages_per_minute")
+        minutes = sum(int(row["count"]) for row in rows if int(row["minute"]) >= self._since)
         return Counts(events, minutes)
 
     async def steady_counts(self, patience: float) -> Counts:

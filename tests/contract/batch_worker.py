@@ -40,6 +40,11 @@ async def copy(batches: Sequence[Batch]) -> None:
         await producer.append(target, batch.partition, items)
 
 
+def say(*words: object) -> None:
+    """A line, in one write: several workers write to one log, and Python may be told to write unbuffered."""
+    os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode())
+
+
 lookout = Lookout(app, bootstrap)
 
 
@@ -48,10 +53,10 @@ async def tell_of_troubles() -> None:
     while True:
         await asyncio.sleep(0.5)
         if lookout.blind is None:
-            print("trouble", os.getpid(), lookout.trouble(limit) or "none", flush=True)  # noqa: T201
-            print("left", os.getpid(), sum(lookout.lags().values()), lookout.oldest(), flush=True)  # noqa: T201
+            say("trouble", os.getpid(), lookout.trouble(limit) or "none")
+            say("left", os.getpid(), sum(lookout.lags().values()), lookout.oldest())
         else:
-            print("blind", os.getpid(), lookout.trouble(limit) or "none", flush=True)  # noqa: T201
+            say("blind", os.getpid(), lookout.trouble(limit) or "none")
 
 
 def be_deaf() -> None:
@@ -84,7 +89,7 @@ class Worker(faust.Worker):
 async def tell(_: faust.App, assigned: set[TP], **__: object) -> None:
     """A line of a word, the pid, the generation and the partitions."""
     partitions = ",".join(sorted(f"{tp.topic}:{tp.partition}" for tp in assigned))
-    print("assigned", os.getpid(), app.consumer_generation_id, partitions, flush=True)  # noqa: T201
+    say("assigned", os.getpid(), app.consumer_generation_id, partitions)
 
 
 for topic in filter(None, (source, os.environ.get("MORE"))):

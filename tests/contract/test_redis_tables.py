@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from devconnect.adapters.redis import keys, table_reads, table_views
 from devconnect.adapters.redis.calls import Client
 from devconnect.adapters.redis.reads import RedisReads
-from devconnect.adapters.redis.table_views import RedisTableViews, TableRow, bucket_of
-from devconnect.domain.analytics import ACTIVE_USERS, TABLES, USER_ACTIVITY, Row, merge, newer, present
+from devconnect.adapters.redis.table_views import RedisTableViews, bucket_of
+from devconnect.domain.analytics import ACTIVE_USERS, TABLES, USER_ACTIVITY, WINDOWED, Row, merge, newer, present
+from devconnect.ports.projections import TableRow
 from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import client, servers
 from tests.contract.redis_samples import pages
@@ -73,18 +74,19 @@ async def test_a_wiped_view_is_not_known_and_is_published_anew(client: Client, n
     views = RedisTableViews(client)
     table = TABLES[name]
     values = (1,) * len(table.columns)
+    one, other = ("m|7|ada", "m|9|bob") if table.shape == "distinct" else ("m|7", "m|9")
     assert await rows(client, name) is None
-    await views.publish(name, 0, [("m|7|ada", values, 256)], 10)
+    await views.publish(name, 0, [(one, values, 256)], 10)
     before = await rows(client, name)
     assert before
     await client.flushall()
     assert await rows(client, name) is None
     with pytest.raises(UnavailableError, match="lost"):
-        await views.publish(name, 0, [("m|9|bob", values, 512)], 11)
+        await views.publish(name, 0, [(other, values, 512)], 11)
     with pytest.raises(UnavailableError, match="lost"):
         await views.publish(name, 0, [], 12)
     assert await views.published(name, 0) == 0
-    await views.publish(name, 0, [("m|7|ada", values, 256)], 10)
+    await views.publish(name, 0, [(one, values, 256)], 10)
     assert await rows(client, name) == before
 
 
@@ -145,6 +147,34 @@ async def test_members_of_a_window_count_once(client: Client) -> None:
         assert await rows(client, "active_users", limit) == expected
 
 
+@pytest.mark.parametrize("name", sorted(WINDOWED))
+async def test_windows_that_a_table_has_let_go_of_are_shown_no_more_and_leave_nothing(
+    client: Client, name: str
+) -> None:
+    views, table = RedisTableViews(client), WINDOWED[name]
+    starts = [1_700_000_000_000 + number * table.window_ms for number in range(250)]
+    member = "|ada" if table.shape == "distinct" else ""
+    found = [(f"{prefix}|{start}{member}", (1,) * len(table.columns), 256) for start in starts for prefix in "um"]
+    await views.publish(name, 0, found, 9)
+    await views.publish(name, 1, found, 9)
+    before = {key async for key in client.scan_iter()}
+    await views.expire(name, starts[220])
+    for floor in (starts[220], starts[100]):
+        await views.expire(name, floor)
+        assert [row[table.key] for row in await rows(client, name) or []] == [str(start) for start in starts[220:]]
+    for page in (1, 50, 200):
+        assert await rows(client, name, page) == await rows(client, name, 7)
+    # One that is behind puts its part of a window in again: nobody is shown a part for the whole.
+    await views.publish(name, 1, [(key, values, 512) for key, values, _ in found], 10)
+    assert [row[table.key] for row in await rows(client, name) or []] == [str(start) for start in starts[220:]]
+    await views.expire(name, starts[220])
+    await views.expire(name, starts[-1] + 2 * table.window_ms)
+    assert await rows(client, name) == []
+    left = {key async for key in client.scan_iter()} - {keys.floor(name), keys.upto(name)}
+    assert left <= before
+    assert not [key for key in left if not key.endswith(":parts")]
+
+
 row = st.tuples(
     st.integers(0, 2),
     st.sampled_from("uc"),
@@ -183,8 +213,9 @@ async def test_every_key_of_a_table_is_on_the_page(client: Client) -> None:
     views = RedisTableViews(client)
     await views.publish("events_by_type", 0, [counted("a", 1, 256)], 1)
     await views.publish(ACTIVE_USERS.name, 0, [("u|100|ada", (1,), 256)], 1)
+    await views.expire(ACTIVE_USERS.name, 1)
     found = [key async for key in client.scan_iter()]
-    assert len(found) == 7
+    assert len(found) == 8
     for key in found:
         (line,) = [line for line in keys.LAYOUT if matches(line.name, key)]
         assert await client.type(key) == line.type, key

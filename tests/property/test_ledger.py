@@ -72,3 +72,21 @@ def test_a_held_partition_is_committed_up_to_the_hold_and_has_nothing_in_flight(
     assert not any(ledger.acknowledge("p", ticket) for ticket in tickets)
     assert not ledger.hold("p", tickets[-1], position)
     assert (ledger.committable(), ledger.in_flight(), ledger.position("p")) == ({"p": offset}, 0, offset)
+
+
+def test_nothing_that_is_in_hand_is_told_as_done() -> None:
+    """A window may close on that, and who has lost the partition knows nothing."""
+    ledger: OffsetLedger[str] = OffsetLedger()
+    assert ledger.front("p") is None
+    ledger.reset("p", None)
+    assert ledger.front("p") is None
+    ledger.reset("p", 5)
+    assert ledger.front("p") == 5
+    first, second = ledger.hand_out("p", 10), ledger.hand_out("p", 20)
+    ledger.acknowledge("p", second)
+    assert ledger.front("p") == 5
+    ledger.acknowledge("p", first)
+    ledger.committed("p", 20)
+    assert ledger.front("p") == 20
+    ledger.forget(["p"])
+    assert ledger.front("p") is None

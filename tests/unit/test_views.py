@@ -1,12 +1,13 @@
 """The views that analysts read come to hold what the tables hold, whatever is lost or down on the way."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import pytest
 
-from devconnect.domain.analytics import Row
+from devconnect.domain.analytics import MESSAGES_PER_MINUTE, Row, mark
 from devconnect.ports.truth import UnavailableError
 from faust_batch.table import BatchTable
 from tables import views as views_module
@@ -38,7 +39,7 @@ class Worker:
             await asyncio.wait_for(self.table.rows(number), 5)
         self._task = asyncio.create_task(self.publisher.run())
 
-    async def write(self, rows: Mapping[str, Row], partition: int = 0) -> None:
+    async def write(self, rows: Mapping[str, Row | None], partition: int = 0) -> None:
         """What the analytics agent does."""
         upto = await self.table.write(partition, rows)
         self.publisher.note(TABLE, partition, rows, upto)
@@ -270,3 +271,38 @@ async def test_a_table_is_not_opened_before_it_is_assigned_and_restored(
     await until(lambda: views.opened == {TABLE})
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_mark_is_no_row_and_lets_go_of_windows_also_when_the_view_is_put_in_whole(
+    log: MemoryLog, views: MemoryViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TABLE", "messages_per_minute")
+    keep = MESSAGES_PER_MINUTE.keep_ms
+    worker = Worker(log, views)
+    await worker.start()
+    await worker.write({"m|60000": row(1), "m|120000": row(2)})
+    await until(lambda: len(worker.shown()) == 2)
+    changes = {"~m": mark(keep + 120_000), "m|60000": None}
+    upto = await worker.table.write(0, changes)
+    worker.publisher.note(TABLE, 0, changes, upto)
+    await until(lambda: views.floors == {TABLE: 120_000})
+    assert "~m" not in worker.shown()
+    views.wipe()
+    await until(lambda: worker.shown() == {"m|120000": 2} and views.floors == {TABLE: 120_000})
+    await worker.die()
+
+
+async def test_what_a_dead_worker_had_let_go_of_leaves_the_view_when_its_table_is_restored(
+    log: MemoryLog, views: MemoryViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TABLE", "messages_per_minute")
+    worker = Worker(log, views)
+    await worker.start()
+    await worker.write({"m|60000": row(1)})
+    await until(lambda: len(worker.shown()) == 1)
+    await worker.die()
+    await worker.write({"~m": mark(MESSAGES_PER_MINUTE.keep_ms + 120_000), "m|60000": None})
+    heir = Worker(log, views)
+    await heir.start()
+    await until(lambda: views.floors == {TABLE: 120_000})
+    await heir.die()

@@ -89,6 +89,7 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="partition -> changelog offset up to which the view is good, 0 while its first rows are put in; open: 1",
     ),
+    Key(name="dc:table:<table>:floor", type="string", holds="windows that ended by this time are shown no more"),
     Key(
         name="dc:{table:<table>:<bucket>}:rows",
         type="hash",
@@ -168,6 +169,11 @@ def replies(gateway: str) -> str:
 def upto(table: str) -> str:
     """How far a table's view is."""
     return f"dc:table:{table}:upto"
+
+
+def floor(table: str) -> str:
+    """What a table has let go of."""
+    return f"dc:table:{table}:floor"
 
 
 def bucket(table: str, number: int) -> tuple[str, str, str]:

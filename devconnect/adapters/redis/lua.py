@@ -178,6 +178,23 @@ end
 return found
 """)
 
+DROP_ROWS = Script("""
+-- KEYS rows, names, parts; ARGV the last name to drop, how many names at most; returns how many were there
+local names = redis.call('ZRANGEBYLEX', KEYS[2], '-', '[' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+local parts = redis.call('SMEMBERS', KEYS[3])
+for _, name in ipairs(names) do
+  for _, part in ipairs(parts) do redis.call('HDEL', KEYS[1], name .. '\\0' .. part) end
+  redis.call('ZREM', KEYS[2], name)
+end
+return #names
+""")
+
+MOVE_FLOOR = Script("""
+-- KEYS floor; ARGV to: forward only
+local stored = tonumber(redis.call('GET', KEYS[1]) or '-1')
+if tonumber(ARGV[1]) > stored then redis.call('SET', KEYS[1], ARGV[1]) end
+""")
+
 MOVE_UPTO = Script("""
 -- KEYS upto; ARGV partition, to, what was stored when last seen (-1: nothing); returns what is stored, or -1 for a loss
 local stored = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1')

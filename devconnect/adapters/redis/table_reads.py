@@ -28,8 +28,17 @@ def _known(upto: Sequence[str]) -> bool:
     return bool(upto) and "0" not in upto
 
 
+async def _start(client: Client, table: Table, after: str) -> str:
+    """Where a page begins: after this name, and after the last window that the table has let go of."""
+    if table.window_ms:
+        (floor,) = await run(client, [("GET", keys.floor(table.name))])
+        if floor is not None:
+            after = max(after, str(int(floor) - table.window_ms))
+    return f"({after}" if after else "-"
+
+
 async def _windows(client: Client, table: Table, cursor: str | None, limit: int) -> TablePage | None:
-    low = "-" if cursor is None else f"({cursors.decode(cursor, cursors.WINDOW)}"
+    low = await _start(client, table, "" if cursor is None else cursors.decode(cursor, cursors.WINDOW))
     listed: Command = ("ZRANGEBYLEX", keys.windows(table.name), low, "+", "LIMIT", 0, limit + 1)
     upto, windows = await run(client, [("HVALS", keys.upto(table.name)), listed])
     if not _known(upto):
@@ -43,15 +52,16 @@ async def _windows(client: Client, table: Table, cursor: str | None, limit: int)
 
 async def _buckets(client: Client, table: Table, cursor: str | None, limit: int) -> TablePage | None:
     bucket, after = _place(table, cursor)
+    # The windowed ones are in one bucket.
+    low = await _start(client, table, after)
     rows: list[dict[str, str | int]] = []
     places: list[str] = []
     many = 1
     while bucket < table.buckets and len(rows) <= limit:
         asked = range(bucket, min(bucket + many, table.buckets))
-        start = {bucket: after}
+        start = {bucket: low}
         reading = [
-            lua.READ_ROWS(keys.bucket(table.name, number), f"({start[number]}" if start.get(number) else "-", limit + 1)
-            for number in asked
+            lua.READ_ROWS(keys.bucket(table.name, number), start.get(number, "-"), limit + 1) for number in asked
         ]
         upto, *found = await run(client, [("HVALS", keys.upto(table.name)), *reading])
         if not _known(upto):
@@ -60,7 +70,7 @@ async def _buckets(client: Client, table: Table, cursor: str | None, limit: int)
             part = present(table, merge(table, _parts(flat)))
             rows += part
             places += [f"{number}:{row[table.key]}" for row in part]
-        bucket, after, many = asked.stop, "", many * _GROWTH
+        bucket, low, many = asked.stop, "-", many * _GROWTH
     return Page(tuple(rows[:limit]), cursors.encode(places[limit - 1]) if len(rows) > limit else None)
 
 

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from devconnect.adapters.redis import keys, lua
 from devconnect.adapters.redis.calls import Client, Command, run, run_all
-from devconnect.domain.analytics import TABLES, Table, Values, name_of
+from devconnect.domain.analytics import TABLES, Table, name_of
+from devconnect.ports.projections import TableRow
 from devconnect.ports.truth import UnavailableError
 
-#: (row key, values, seq)
-TableRow = tuple[str, Values, int]
 #: The field that says that a table is kept, beside those of its partitions.
 OPEN = "open"
 #: Rows that one script call puts in: Redis does nothing else meanwhile.
 _ROWS_A_CALL = 250
+#: Names of a table that are dropped at once.
+_NAMES_A_CALL = 100
 
 
 class RedisTableViews:
@@ -41,6 +42,34 @@ class RedisTableViews:
         await self._move(table, partition, 0)
         await run_all(self._client, list(_commands(TABLES[table], partition, rows)))
         await self._move(table, partition, upto)
+
+    async def expire(self, table: str, before: int) -> None:
+        """Windows that have ended by `before` are shown no more, whole and for good: the table lets go of them.
+
+        First nobody is shown them, then what is there of them goes: a partition that is behind may put some in again.
+        """
+        found = TABLES[table]
+        await run(self._client, [lua.MOVE_FLOOR([keys.floor(table)], before)])
+        last = str(before - found.window_ms)
+        if found.shape == "distinct":
+            await self._drop_windows(table, last)
+            return
+        for number in range(found.buckets):
+            while True:
+                drop = lua.DROP_ROWS(keys.bucket(table, number), last, _NAMES_A_CALL)
+                (dropped,) = await run(self._client, [drop])
+                if dropped < _NAMES_A_CALL:
+                    break
+
+    async def _drop_windows(self, table: str, last: str) -> None:
+        while True:
+            listed: Command = ("ZRANGEBYLEX", keys.windows(table), "-", f"[{last}", "LIMIT", 0, _NAMES_A_CALL)
+            (windows,) = await run(self._client, [listed])
+            if not windows:
+                return
+            # The list last: what is broken off here is found again.
+            await run_all(self._client, [("UNLINK", keys.window(table, window)) for window in windows])
+            await run(self._client, [("ZREM", keys.windows(table), *windows)])
 
     async def open(self, table: str) -> None:
         """The table is kept: an empty view is an empty table."""
