@@ -55,6 +55,7 @@ test: venv
 	@$(call pytest,tests/unit tests/property)
 	@$(call pytest,tests/contract tests/integration)
 	@$(call pytest,tests/e2e)
+	@$(call pytest,tests/drill)
 
 check: venv
 	$(BIN)/ruff check .

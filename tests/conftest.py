@@ -50,9 +50,7 @@ def _end_the_run(item: pytest.Item, seconds: float) -> None:
         if reporter is not None:
             reporter.summary_failures()
         hangs = f"{item.nodeid} hangs: not over {GRACE:g} s after its timeout of {seconds:g} s"
-        sys.stdout.write(f"
-{hangs}. Where it is:
-")
+        sys.stdout.write(f"\n{hangs}. Where it is:\n")
         sys.stdout.flush()
         faulthandler.dump_traceback(file=sys.stdout)
         for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]

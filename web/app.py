@@ -18,6 +18,7 @@ from devconnect.adapters.redis.connect import (
 )
 from devconnect.adapters.redis.desk import RedisAnswerDesk
 from devconnect.adapters.redis.reads import RedisReads
+from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
 from devconnect.ports.clock import SystemClock
 from devconnect.settings import Settings, signing_key
@@ -51,7 +52,11 @@ def build(settings: Settings) -> web.Application:
     database, truth = MongoReads(mongo, within=MONGO_SECONDS), MongoTruth(mongo, within=MONGO_SECONDS)
 
     async def decided(command: str) -> Decision | None:
-        return (await truth.decisions([command])).get(command)
+        """The stored decision once its documents are written: whoever is told of it may build on them."""
+        decision = (await truth.decisions([command])).get(command)
+        if decision is None or is_carried_out(decision, await truth.load(touched([decision]))):
+            return decision
+        return None
 
     desk = RedisAnswerDesk(redis, listener, decided)
     metrics, passwords = PrometheusMetrics(), ArgonPasswords(settings)

@@ -8,6 +8,7 @@ from devconnect.domain import accounts, connections, messaging
 from devconnect.domain.model import (
     AnyDocument,
     Decision,
+    Message,
     Place,
     Problem,
     Ref,
@@ -129,6 +130,18 @@ def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
     if isinstance(event, f.UserEvent):
         return accounts.evolve(state, event)
     raise TypeError(f"{type(event).__name__} changes no document")
+
+
+def is_carried_out(decision: Decision, state: Snapshot) -> bool:
+    """Whether the documents that it touches are in `state` as its events leave them, or newer.
+
+    Messages aren't looked for: they are written before their conversation.
+    """
+    for document in (document for event in decision.events for document in evolve(state, event)):
+        before = state.get(ref_of(document))
+        if not isinstance(document, Message) and (before is None or before.seq < document.seq):
+            return False
+    return True
 
 
 def settle(

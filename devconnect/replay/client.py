@@ -13,6 +13,8 @@ import msgspec
 
 #: Answers after which the same request is tried again: too many requests, or something behind is down.
 TRY_AGAIN = frozenset((429, 502, 503, 504))
+#: The header that names the command.
+COMMAND = "Command-Id"
 #: Seconds between the tries of a request that nobody answers, and between two questions for a command's result.
 PAUSE, POLL = 0.25, 0.1
 #: Seconds after which a request counts as unanswered.
@@ -20,11 +22,14 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
 
 class RefusedError(Exception):
-    """The gateway, or the fleet behind it, said no: the problem's code and what to do about it."""
+    """The gateway, or the fleet behind it, said no: the problem's code and what to do about it.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    `command` is the id of the command that was turned down, "" where it didn't come to one.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, command: str = "") -> None:
         super().__init__(f"{status} {code}: {detail}")
-        self.status, self.code = status, code
+        self.status, self.code, self.command = status, code, command
 
 
 class UnreachableError(Exception):
@@ -37,6 +42,13 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: dict[str, Any]
+
+
+class Done(NamedTuple):
+    """A command that was accepted: its id and its result."""
+
+    command: str
+    result: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -86,7 +98,13 @@ class Gateway:
         self._patience = patience
 
     async def command(self, path: str, body: Mapping[str, Any], token: str | None = None) -> dict[str, Any]:
-        """Posts a command and returns its result, however often it must be asked for.
+        """Posts a command of its own key and returns its result, as `ask` does."""
+        return (await self.ask("POST", path, body, token, key=uuid.uuid4().hex)).result
+
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None = None, *, key: str
+    ) -> Done:
+        """What becomes of the command of this Idempotency-Key, however often it must be asked for.
 
         What a 202 says beside the command (a log-in's token) is in the result, too.
 
@@ -94,12 +112,13 @@ class Gateway:
             RefusedError: the command was turned down.
             UnreachableError: no answer within the patience.
         """
-        answer = await self._until_answered("POST", path, body, token, key=uuid.uuid4().hex)
+        answer = await self._until_answered(method, path, body, token, key=key)
+        command = answer.headers.get(COMMAND, "")
         if answer.status != 202:
-            return answer.body
+            return Done(command, answer.body)
         self.measured.pending += 1
         result = await self._decided(answer, token)
-        return {**answer.body, **result}
+        return Done(command, {**answer.body, **result})
 
     async def read(self, path: str, token: str, *, patience: float | None = None) -> dict[str, Any]:
         """The body of a GET; raises what `command` raises, by a patience of its own if one is given."""
@@ -121,7 +140,7 @@ class Gateway:
             if answer.body.get("status") == "accepted":
                 return answer.body.get("result") or {}
             if answer.body.get("status") == "refused":
-                raise _refusal(409, answer.body.get("problem"))
+                raise _refusal(409, answer.body.get("problem"), pending.headers)
             await asyncio.sleep(POLL)
         raise UnreachableError(f"{where} is still not decided after {self._patience:g} s")
 
@@ -178,13 +197,15 @@ def _pause(answer: Answer) -> float:
 def _good(answer: Answer) -> Answer:
     if 200 <= answer.status < 300:
         return answer
-    raise _refusal(answer.status, answer.body)
+    raise _refusal(answer.status, answer.body, answer.headers)
 
 
-def _refusal(status: int, problem: Any) -> RefusedError:
+def _refusal(status: int, problem: Any, headers: Mapping[str, str]) -> RefusedError:
     said: Mapping[str, Any] = problem if isinstance(problem, dict) else {}
     detail = str(said.get("detail") or said.get("title") or "no reason given")
-    return RefusedError(int(said.get("status") or status), str(said.get("code") or "unknown"), detail)
+    return RefusedError(
+        int(said.get("status") or status), str(said.get("code") or "unknown"), detail, headers.get(COMMAND, "")
+    )
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from devconnect import stack
 from tests.e2e.system import System
 
+#: Seconds that anything here may take.
+PATIENCE = 60.0
+
 
 class Place(NamedTuple):
     """Where a record stands."""
@@ -60,22 +63,27 @@ def ends(system: System, topics: Sequence[str]) -> dict[Place, int]:
 
 def letters(system: System) -> list[Letter]:
     """Every dead letter there is."""
+    return [_letter(record) for record in records(system, "dead-letters") if not _is_mark(record)]
 
-    async def work() -> list[Letter]:
+
+def records(system: System, topic: str) -> list[Any]:
+    """Every record of a topic, those of a partition in order."""
+
+    async def work() -> list[Any]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=_bootstrap(system), enable_auto_commit=False, max_partition_fetch_bytes=4 * 1024 * 1024
         )
         await consumer.start()
         try:
-            partitions = _partitions(system, ["dead-letters"])
+            partitions = _partitions(system, [topic])
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             last = await consumer.end_offsets(partitions)
-            found: list[Letter] = []
+            found: list[Any] = []
             for partition, end in last.items():
                 while await consumer.position(partition) < end:
                     batch = await consumer.getmany(partition, timeout_ms=1000)
-                    found += [_letter(each) for records in batch.values() for each in records if not _is_mark(each)]
+                    found += [record for records in batch.values() for record in records]
         finally:
             await consumer.stop()
         return found
@@ -102,4 +110,4 @@ def _partitions(system: System, topics: Sequence[str]) -> list[TopicPartition]:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
+    return asyncio.run(asyncio.wait_for(work, PATIENCE))

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from devconnect.domain.deciding import Placed, are_independent, reservations, settle
+from devconnect.domain.deciding import Placed, are_independent, is_carried_out, reservations, settle
 from devconnect.domain.model import Place, Reservation, ref_of
 from devconnect.events import commands as c
 from devconnect.events.topics import CONNECTION_COMMANDS, USER_COMMANDS
@@ -39,6 +39,20 @@ def test_a_stored_decision_at_the_same_place_is_carried_on_from() -> None:
     assert settlement.events == {0: list(decision.events)}
     assert len(settlement.documents) == 1
     assert settlement.fresh == ()
+
+
+def test_a_decision_is_carried_out_once_its_documents_are_stored() -> None:
+    """Before that nobody may be told of it: what they do next would be decided on what was."""
+    [decision] = settle(placed(SIGN_UP), {}, {}, {"ann@x": "ann"}).fresh
+    change = c.ChangeProfile(id="c2", actor="ann", at=AT, headline="h")
+    before = settle(placed(SIGN_UP), {}, {}, {"ann@x": "ann"}).documents
+    stored = {ref_of(document): document for document in before}
+    changed = settle(placed(change, start=1), {}, stored, {})
+    assert not is_carried_out(decision, {})
+    assert is_carried_out(decision, stored)
+    assert not is_carried_out(changed.fresh[0], stored)
+    assert is_carried_out(changed.fresh[0], {ref_of(document): document for document in changed.documents})
+    assert is_carried_out(decision, {ref_of(document): document for document in changed.documents})
 
 
 def test_another_request_under_a_used_id_is_refused() -> None:

@@ -1,0 +1,242 @@
+"""What a simulated fleet must have come to, held against the commands that were sent: found without its own folds."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from devconnect.domain import analytics, deciding
+from devconnect.domain.model import AnyDocument, Connection, Decision, Place, Ref, Snapshot, User, ref_of
+from devconnect.domain.projections import (
+    AddNotification,
+    AppendMessage,
+    EndSession,
+    MovePosition,
+    PutRelation,
+    PutSession,
+    PutUser,
+    SetPresence,
+    Update,
+    project,
+)
+from devconnect.events import commands as c, facts as f
+from devconnect.events.base import type_of
+from devconnect.events.topics import COMMAND_TO_EVENT, NOTIFICATION_EVENTS, Topic, changelog, notification_events
+from tests import counting
+from tests.counting import Fact
+from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
+
+
+def assert_exact(world: World) -> None:
+    """Everything that outlives the processes is what the accepted commands say, each once."""
+    assert not world.letters
+    decisions = dict(_decided(world))
+    assert world.truth.stored == decisions
+    events = _events(world)
+    assert events == [event for decision in decisions.values() for event in decision.events]
+    assert world.truth.documents == _documents(decisions)
+    assert {key: told for key, told in world.answers.told.items() if told.problem != REUSED} | decisions == decisions
+    facts = [_fact(event) for event in events]
+    for name, rows in _changelogs(world).items():
+        assert counting.differences(name, _view(name, rows), counting.count(facts)[name]) == []
+    _assert_told(world, facts)
+    assert ReadModel(world.projections.updates).state == ReadModel(_updates(world, events)).state
+
+
+REUSED = "idempotency_key_reused"
+
+
+def assert_same_rows(world: World, processes: list[Process]) -> None:
+    """What the processes hold of the tables is what their changelogs say; of a member, that it is there."""
+    due = _changelogs(world)
+    for process in processes:
+        for name, table in process.tables.items():
+            shape = analytics.TABLES[name].shape
+            for number in process.assigned:
+                rows = world.loop.run_until_complete(table.rows(number))
+                found = {key: row if shape == "sum" else row.values for key, row in rows.items()}
+                assert found == {
+                    key: row if shape == "sum" else row.values
+                    for (partition, key), row in due[name].items()
+                    if partition == number
+                }, name
+
+
+# -- decisions
+
+
+def _decided(world: World) -> Iterator[tuple[str, Decision]]:
+    """Each command decided where its id stands first, one after the other as their partition has them.
+
+    What a rule reads of another topic may have been any version by then: the decision must follow from one of them.
+    """
+    for topic in COMMAND_TOPICS:
+        for partition in range(PARTITIONS):
+            state: Snapshot = {}
+            holders: dict[str, str] = {}
+            seen = set()
+            for offset, command in enumerate(_commands(world, topic, partition)):
+                if command.id in seen:
+                    continue
+                seen.add(command.id)
+                if isinstance(command, c.SignUp):
+                    holders.setdefault(command.email, command.user)
+                place = Place(topic.name, partition, offset)
+                possible = [
+                    deciding.decide(command, place, {**state, **foreign}, holders) for foreign in _foreign(command)
+                ]
+                stored = world.truth.stored.get(command.id)
+                assert stored in possible, (stored, possible)
+                assert stored is not None
+                for event in stored.events:
+                    state |= {ref_of(document): document for document in deciding.evolve(state, event)}
+                yield command.id, stored
+
+
+def _commands(world: World, topic: Topic, partition: int) -> list[Any]:
+    assert topic.codec is not None
+    return [topic.codec.decode(record.value) for record in world.logs[topic.name, partition]]
+
+
+def _foreign(command: c.AnyCommand) -> list[Snapshot]:
+    """What may be true of the documents of another topic, as far as the rules look at it."""
+    match command:
+        case c.RequestConnection():
+            user = User(
+                id=command.to,
+                seq=1,
+                email="",
+                profile=f.Profile(name=""),
+                tier="free",
+                role="member",
+                created_at=0,
+                updated_at=0,
+            )
+            return [{}, {Ref("user", command.to): user}]
+        case c.SendMessage():
+            users = (command.actor, command.to)
+            between = Connection(id=command.key, seq=1, users=users, state="accepted", by=command.to, at=0)
+            return [{}, {Ref("connection", command.key): between}]
+        case _:
+            return [{}]
+
+
+def _documents(decisions: Mapping[str, Decision]) -> dict[Ref, AnyDocument]:
+    state: Snapshot = {}
+    for decision in decisions.values():
+        for event in decision.events:
+            state |= {ref_of(document): document for document in deciding.evolve(state, event)}
+    return state
+
+
+# -- events and what follows from them
+
+
+def _events(world: World) -> list[Any]:
+    """What a reader that passes by all that isn't above what it has seen gets of the events topics."""
+    found = []
+    for topic in COMMAND_TOPICS:
+        target = COMMAND_TO_EVENT[topic.name]
+        assert target.codec is not None
+        for partition in range(PARTITIONS):
+            last = 0
+            for record in world.logs[target.name, partition]:
+                event = target.codec.decode(record.value)
+                if event.seq > last:
+                    last = event.seq
+                    found.append(event)
+    return found
+
+
+def _fact(event: Any) -> Fact:
+    match event:
+        case f.MessageSent():
+            return Fact(type_of(event), event.at, event.sender, event.recipient)
+        case f.ConnectionEvent():
+            return Fact(type_of(event), event.at, event.by, event.other)
+        case _:
+            return Fact(type_of(event), event.at, event.user)
+
+
+def _changelogs(world: World) -> dict[str, dict[tuple[int, str], analytics.Row]]:
+    """The rows of each table as a restart would find them."""
+    found: dict[str, dict[tuple[int, str], analytics.Row]] = {}
+    for name in analytics.TABLES:
+        rows = found[name] = {}
+        for partition, log in world.changelogs[changelog(name).name].partitions.items():
+            for record in log:
+                if (changelog(name).name, partition, record.offset) in world.removed:
+                    continue
+                place = partition, (record.key or b"").decode()
+                row = analytics.decode_row(record.value or b"")
+                if place not in rows or rows[place].seq <= row.seq:
+                    rows[place] = row
+    return found
+
+
+def _view(name: str, rows: Mapping[tuple[int, str], analytics.Row]) -> dict[str, tuple[int, ...]]:
+    return analytics.merge(analytics.TABLES[name], ((key, row.values) for (_, key), row in rows.items()))
+
+
+def _assert_told(world: World, facts: list[Fact]) -> None:
+    """Each notification is in its recipient's list once, and was raised at least once."""
+    kept = world.truth.notifications
+    raised = {(event.recipient, event.notification) for event in _raised(world)}
+    assert raised == set(kept)
+    found: dict[tuple[str, str, str], int] = {}
+    for each in kept.values():
+        key = each.user, each.kind, each.about["user"]
+        found[key] = found.get(key, 0) + 1
+    assert found == dict(counting.told(facts))
+
+
+def _raised(world: World) -> list[f.NotificationRaised]:
+    return [
+        notification_events.decode(record.value)
+        for partition in range(PARTITIONS)
+        for record in world.logs[NOTIFICATION_EVENTS.name, partition]
+    ]
+
+
+# -- what people read
+
+
+def _updates(world: World, events: list[Any]) -> list[Update]:
+    unique = {event.notification: event for event in _raised(world)}
+    return [update for event in [*events, *unique.values()] for update in project(event)]
+
+
+class ReadModel:
+    """Every update moves forward only: the few rules that the store's scripts follow."""
+
+    def __init__(self, updates: list[Update]) -> None:
+        self.state: dict[tuple[Any, ...], Any] = {}
+        for update in updates:
+            self._apply(update)
+
+    def _apply(self, update: Update) -> None:
+        match update:
+            case PutUser():
+                for field, text in update.fields.items():
+                    self._forward(("user", update.user, field), update.seq, text)
+            case PutSession():
+                self.state.setdefault(("session", update.session), "open")
+            case EndSession():
+                self.state["session", update.session] = "over"
+            case SetPresence():
+                self._forward(("device", update.user, update.session), update.seq, update.until)
+            case PutRelation():
+                self._forward(("relation", update.user, update.other), update.seq, (update.state, update.by))
+            case AppendMessage():
+                self.state["message", update.conversation, update.seq] = (update.message, update.previous)
+            case MovePosition():
+                key = ("position", update.conversation, update.user)
+                delivered, read = self.state.get(key, (0, 0))
+                self.state[key] = max(delivered, update.delivered), max(read, update.read)
+            case AddNotification():
+                self.state["notification", update.user, update.notification] = update.kind
+            case _:
+                pass
+
+    def _forward(self, key: tuple[Any, ...], seq: int, value: Any) -> None:
+        before = self.state.get(key)
+        if before is None or before[0] < seq:
+            self.state[key] = seq, value

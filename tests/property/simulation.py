@@ -1,0 +1,466 @@
+"""A small fleet that is simulated: the real agents, tables and offset accounts over logs and stores in memory.
+
+Every call to something outside waits at a gate until the test opens it, and the test says how it ends. So a process can
+be killed between any two effects, an acknowledgement be lost behind an append, and a former owner of a partition come
+late with its last writes. Time stands still but for what waits on it alone.
+"""
+
+import asyncio
+import selectors
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar, copy_context
+from typing import Any, Literal, NamedTuple
+from zlib import crc32
+
+from aiokafka.errors import KafkaConnectionError
+
+from agents.analytics import FoldTables
+from agents.commands import DecideCommands
+from agents.limiting import Limiter
+from agents.notifications import DecideNotifications, DeliverInApp
+from agents.processing import Processor
+from agents.projections import ProjectEvents
+from devconnect.domain.analytics import Row
+from devconnect.domain.limits import Limits
+from devconnect.events import commands as c
+from devconnect.events.topics import (
+    CONNECTION_COMMANDS,
+    EVENT_TOPICS,
+    MESSAGE_COMMANDS,
+    NOTIFICATION_EVENTS,
+    USER_COMMANDS,
+    Topic,
+    topic_of,
+)
+from devconnect.ports.metrics import NoMetrics
+from devconnect.ports.publisher import DeadLetter, Publisher, Record
+from devconnect.ports.truth import UnavailableError
+from faust_batch.batch import Batch
+from faust_batch.changelog import Chunk
+from faust_batch.gather import Gatherer
+from faust_batch.ledger import OffsetLedger
+from faust_batch.table import BatchTable, Log
+from tables import analytics
+from tables.views import ViewPublisher
+from tests.fakes import (
+    ManualClock,
+    MemoryAnswers,
+    MemoryLetters,
+    MemoryLog,
+    MemoryProjections,
+    MemoryRecord,
+    MemoryTruth,
+    MemoryViews,
+)
+
+PARTITIONS = 2
+COMMAND_TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
+#: Role -> the topics that it reads.
+ROLES: Mapping[str, tuple[Topic, ...]] = {
+    "commands": COMMAND_TOPICS,
+    "projections": EVENT_TOPICS,
+    "notifications": (*EVENT_TOPICS, NOTIFICATION_EVENTS),
+    "analytics": EVENT_TOPICS,
+}
+
+#: How a call ends: done; not done and said so; done, or one half of it or the other, and not known to be.
+Outcome = Literal["done", "down", "lost", "half", "rest"]
+TP = tuple[str, int]
+
+
+def partition_of(key: str) -> int:
+    """The partition of a key. "ann", "ann@x" and whatever else begins so are in one, as a user and an address are."""
+    return crc32(key.partition("@")[0].encode()) % PARTITIONS
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Runs until everything waits for a gate. When all that is left to do is to wait for a time, it is that time."""
+
+    def __init__(self) -> None:
+        super().__init__(_Selector(self))
+        self.now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def settle(self) -> None:
+        """Go on until nothing can."""
+        self.run_forever()
+
+
+class _Selector(selectors.DefaultSelector):
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            self._loop.stop()
+        else:
+            self._loop.now += timeout
+        return super().select(0)
+
+
+class Gate(NamedTuple):
+    """A call that waits: what it is, and where its outcome goes."""
+
+    label: str
+    outcome: "asyncio.Future[Outcome]"
+
+
+_current: ContextVar["Process"] = ContextVar("process")
+
+
+class World:
+    """Logs, stores and the accounts of the groups: what outlives every process."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.loop.set_task_factory(_task)
+        self.logs: dict[TP, list[MemoryRecord]] = defaultdict(list)
+        self.changelogs: dict[str, MemoryLog] = defaultdict(lambda: MemoryLog(chunk=3))
+        self.truth, self.answers, self.projections = MemoryTruth(), MemoryAnswers(), MemoryProjections()
+        self.committed: dict[tuple[str, TP], int] = defaultdict(int)
+        self.letters: list[DeadLetter] = []
+        self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
+        self.crashes: list[BaseException] = []
+        #: Changelog, partition and offset of the records that compaction has removed.
+        self.removed: set[tuple[str, int, int]] = set()
+        #: Who was the last to write to a changelog's partition.
+        self.writers: dict[TP, Process] = {}
+        self._started = 0
+
+    def append(self, tp: TP, records: Sequence[Record]) -> int:
+        """Put records at the end of a log; the offset of the last."""
+        log = self.logs[tp]
+        for record in records:
+            log.append(MemoryRecord(len(log), record.key, record.value, len(log)))
+        return len(log) - 1
+
+    def send(self, command: c.AnyCommand) -> None:
+        """What the gateway does with a command."""
+        topic = topic_of(command)
+        assert topic.codec is not None
+        self.append((topic.name, partition_of(command.key)), [Record(b"", topic.codec.encode(command))])
+
+    def start(self, role: str) -> "Process":
+        """A process joins its group."""
+        self._started += 1
+        process = Process(self, role, self._started)
+        self.processes[role].append(process)
+        self.rebalance(role)
+        return process
+
+    def members(self, role: str) -> list["Process"]:
+        """Those that the group knows of."""
+        return [process for process in self.processes[role] if process.member]
+
+    def everybody(self) -> list["Process"]:
+        """Every process that lives."""
+        return [process for processes in self.processes.values() for process in processes]
+
+    def rebalance(self, role: str, *, commit: bool = True) -> None:
+        """Deal the partitions out anew; what is done is committed first, unless that fails."""
+        members = self.members(role)
+        if commit:
+            for member in members:
+                member.commit()
+        for number, member in enumerate(members):
+            share = {each for each in range(PARTITIONS) if each * len(members) // PARTITIONS == number}
+            member.assign(share if len(members) <= PARTITIONS else {number} & set(range(PARTITIONS)))
+        self.loop.settle()
+
+    def compact(self) -> None:
+        """A changelog keeps the last record of each key: once its partition's owner was the last to write.
+
+        An owner that finds that somebody else has written in between puts right what is the older version by then.
+        """
+        for (topic, partition), writer in self.writers.items():
+            records = self.changelogs[topic].partitions[partition]
+            if writer.member and writer in self.processes[writer.role]:
+                last = {record.key: record.offset for record in records}
+                self.removed |= {
+                    (topic, partition, record.offset) for record in records if record.offset < last[record.key]
+                }
+
+    def kill(self, process: "Process") -> None:
+        """kill -9: the group finds out at once."""
+        process.die()
+        self.processes[process.role].remove(process)
+        if process.member:
+            self.rebalance(process.role)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for process in self.everybody():
+            process.die()
+        self.loop.settle()
+        self.loop.close()
+
+
+class Process:
+    """One worker: its memory is gone when it dies, and what it has at a gate then never happens."""
+
+    def __init__(self, world: World, role: str, number: int) -> None:
+        self.world, self.role, self.number = world, role, number
+        #: False for one that was paused for longer than its session lasts, and doesn't know it.
+        self.member = True
+        self.gates: list[Gate] = []
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.assigned: set[int] = set()
+        self.tables: dict[str, BatchTable[Row]] = {}
+        self._ledger: OffsetLedger[TP] = OffsetLedger()
+        self._dead = False
+        self._gatherers = self._within(self._wire)
+
+    def __repr__(self) -> str:
+        return f"<{self.role} {self.number}>"
+
+    # -- what it is made of
+
+    def _wire(self) -> dict[str, Gatherer]:
+        publisher = GatedPublisher(self)
+
+        def processor(step: Any) -> Processor[Any]:
+            limiter = Limiter(step.name, Limits(), MemoryLetters(publisher))
+            return Processor(step, publisher, NoMetrics(), ManualClock(), limiter)
+
+        return {topic.name: Gatherer(processor(step), self._crashed) for topic, step in _steps(self, publisher)}
+
+    async def _crashed(self, error: BaseException) -> None:
+        self.world.crashes.append(error)
+
+    def _within(self, work: Callable[[], Any]) -> Any:
+        """Do it in the loop, then go on until all waits; tasks that it starts are this process's own."""
+        done: asyncio.Future[Any] = self.world.loop.create_future()
+
+        def call() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+        context = copy_context()
+        context.run(_current.set, self)
+        self.world.loop.call_soon(call, context=context)
+        self.world.loop.settle()
+        return done.result()
+
+    async def gate(self, label: str) -> Outcome:
+        """Wait until the test lets the call happen."""
+        if self._dead:
+            await asyncio.Event().wait()
+        gate = Gate(label, self.world.loop.create_future())
+        self.gates.append(gate)
+        try:
+            return await gate.outcome
+        finally:
+            if gate in self.gates:
+                self.gates.remove(gate)
+
+    # -- what happens to it
+
+    def open(self, number: int, outcome: Outcome) -> None:
+        """Let a waiting call happen, and go on until all wait again."""
+        gate = self.gates.pop(number % len(self.gates))
+        gate.outcome.set_result(outcome)
+        self.world.loop.settle()
+
+    def run(self) -> None:
+        """Let every call succeed until there are no more."""
+        while self.gates:
+            self.open(0, "done")
+
+    def die(self) -> None:
+        """Nothing of it happens from here on."""
+        self._dead = True
+        self.gates.clear()
+        for task in list(self.tasks):
+            task.cancel()
+        self.world.loop.settle()
+
+    # -- its consumer
+
+    def assign(self, partitions: set[int]) -> None:
+        """These are ours now; reading starts at what is committed."""
+        topics = ROLES[self.role]
+        self._ledger.forget((topic.name, number) for topic in topics for number in self.assigned)
+        self.assigned = partitions
+        for tp in ((topic.name, number) for topic in topics for number in partitions):
+            self._ledger.reset(tp, self.world.committed[self.role, tp])
+        self._within(lambda: [table.assign(partitions) for table in self.tables.values()])
+
+    def fetch(self, tp: TP, most: int) -> bool:
+        """Hand a batch of a partition to its agent; False when there is nothing more to read."""
+        start = self._ledger.position(tp) or 0
+        records = self.world.logs[tp][start : start + most]
+        if not records:
+            return False
+        ticket = self._ledger.hand_out(tp, records[-1].offset + 1)
+        batch = Batch(
+            *tp,
+            records,
+            acknowledge=lambda: self._note(tp, ticket),
+            is_current=lambda: self._ledger.is_open(tp, ticket),
+            hold=_never,
+            release=_never,
+        )
+        self._within(lambda: self.world.loop.create_task(self._gatherers[tp[0]].put(batch)))
+        return True
+
+    def _note(self, tp: TP, ticket: Any) -> None:
+        self._ledger.acknowledge(tp, ticket)
+
+    def commit(self) -> None:
+        """Move the group's offsets; the broker turns away who isn't in the group any more."""
+        if not self.member:
+            return
+        for tp, offset in self._ledger.committable().items():
+            self.world.committed[self.role, tp] = offset
+            self._ledger.committed(tp, offset)
+
+    def sources(self) -> list[TP]:
+        """What it reads."""
+        return [(topic.name, number) for topic in ROLES[self.role] for number in sorted(self.assigned)]
+
+
+def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, Any]]:
+    """The agents of a role, wired as its worker does it."""
+    world = process.world
+    truth: Any = Gated(process, "truth", world.truth)
+    projections: Any = Gated(process, "projections", world.projections)
+    match process.role:
+        case "commands":
+            more: Any = {"truth": truth, "publisher": publisher, "projections": projections}
+            more |= {"answers": GatedAnswers(process), "metrics": NoMetrics()}
+            return [(topic, DecideCommands(topic, **more)) for topic in COMMAND_TOPICS]
+        case "projections":
+            return [(topic, ProjectEvents(topic, projections)) for topic in EVENT_TOPICS]
+        case "notifications":
+            deliver = DeliverInApp(truth, projections)
+            return [
+                *((topic, DecideNotifications(topic, publisher)) for topic in EVENT_TOPICS),
+                (NOTIFICATION_EVENTS, deliver),
+            ]
+        case _:
+            views = ViewPublisher(MemoryViews())
+            process.tables.update(
+                analytics.build(
+                    lambda topic: GatedLog(process, topic),
+                    lambda name: lambda partition, offsets: None,
+                    lambda name: _nothing_is_unreadable,
+                    world.crashes.append,
+                )
+            )
+            return [(topic, FoldTables(topic, process.tables, views, NoMetrics())) for topic in EVENT_TOPICS]
+
+
+def _never(*_: Any) -> Any:
+    raise AssertionError("nothing is bad, so no partition is stopped")
+
+
+async def _nothing_is_unreadable(partition: int, bad: Any) -> None:
+    raise AssertionError(bad)
+
+
+def _task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
+    task = asyncio.Task(coro, loop=loop, **more)
+    process = _current.get(None)
+    if process is not None:
+        process.tasks.add(task)
+        task.add_done_callback(process.tasks.discard)
+    return task
+
+
+class Gated:
+    """A store behind the gates of a process: what fails, or may have failed, is told as UnavailableError."""
+
+    def __init__(self, process: Process, name: str, store: Any) -> None:
+        self._process, self._name, self._store = process, name, store
+
+    def __getattr__(self, method: str) -> Any:
+        async def call(first: Any = (), *rest: Any, **more: Any) -> Any:
+            work = getattr(self._store, method)
+            outcome = await self._process.gate(f"{self._name}.{method}")
+            if outcome != "down":
+                found = await work(_stored(first, outcome, method), *rest, **more)
+                if outcome == "done":
+                    return found
+            raise UnavailableError(f"{method}: {outcome}")
+
+        return call
+
+
+class GatedAnswers(MemoryAnswers):
+    """Answers that get lost without a word, as the port says."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def tell(self, answers: Sequence[Any]) -> None:
+        if await self._process.gate("answers.tell") == "done":
+            await self._process.world.answers.tell(answers)
+
+
+class GatedPublisher(Publisher):
+    """Appends as the batch producer does: whatever isn't known to be there is appended again, whole."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.letters = process.world.letters
+
+    async def publish(self, topic: str, partition: int, records: Sequence[Record]) -> int:
+        while True:
+            outcome = await self._process.gate(f"publish {topic}-{partition}")
+            last = self._process.world.append((topic, partition), _reached(records, outcome))
+            if outcome == "done":
+                return last
+
+    async def spread(self, topic: str, records: Sequence[Record]) -> None:
+        groups: dict[int, list[Record]] = {}
+        for record in records:
+            groups.setdefault(partition_of((record.key or b"").decode()), []).append(record)
+        await asyncio.gather(*(self.publish(topic, partition, group) for partition, group in groups.items()))
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        self.letters.extend(letters)
+
+
+class GatedLog(Log):
+    """A changelog that is appended to in the same way, and read a few records at a time."""
+
+    def __init__(self, process: Process, topic: str) -> None:
+        self._process, self._topic = process, topic
+        self._log, self._removed = process.world.changelogs[topic], process.world.removed
+
+    async def append(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> int:
+        while True:
+            outcome = await self._process.gate(f"changelog append {partition}")
+            reached = _reached(items, outcome)
+            last = await self._log.append(partition, reached) if reached else -1
+            if reached:
+                self._process.world.writers[self._topic, partition] = self._process
+            if outcome == "done":
+                return last
+
+    async def read(self, positions: Mapping[int, int]) -> AsyncIterator[Chunk]:
+        async for chunk in self._log.read(positions):
+            if await self._process.gate("changelog read") != "done":
+                raise KafkaConnectionError
+            kept = [each for each in chunk.records if (self._topic, chunk.partition, each.offset) not in self._removed]
+            yield chunk._replace(records=kept)
+
+
+def _stored(items: Any, outcome: Outcome, method: str) -> Any:
+    """What a store did of a call: its items are taken in any order, but for those that rest on the ones before them."""
+    if outcome not in ("half", "rest"):
+        return items
+    return list(items)[: len(items) // 2] if method in ("reserve", "record") else list(items)[outcome == "rest" :: 2]
+
+
+def _reached(items: Sequence[Any], outcome: Outcome) -> Sequence[Any]:
+    """What the broker got of a request: an append keeps its order, so a half is the first one."""
+    if outcome in ("half", "rest"):
+        return items[: (len(items) + 1) // 2]
+    return [] if outcome == "down" else items
