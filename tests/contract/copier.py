@@ -133,3 +133,6 @@ def copier(broker: Broker, tmp_path: Path) -> Iterator[Copier]:
     asyncio.run(made.create_topics())
     yield made
     made.end()
+    sys.stdout.write(
+        made.log.read_text("utf-8", "replace")[-20_000:] if made.log.exists() else ""
+    )  # shown when the test fails
