@@ -64,7 +64,11 @@ class Watch:
             await consumer.force_commit()
             await asyncio.sleep(0)
         ended = time.monotonic()
-        tell(Outcome(events=self._events, began=self._began, half=self._half, ended=ended))
+        tell(Outcome(events=self._events, began=self._began, half=self._half, ended=ended, notes=self.notes()))
+
+    def notes(self) -> dict[str, str]:
+        """What else there is to say of the run."""
+        return {}
 
     async def wait_for_word(self) -> None:
         """From here on tell which partitions there are, until the word comes; returns at once."""

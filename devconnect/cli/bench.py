@@ -148,6 +148,38 @@ def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> No
 
 
 @bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--commands", type=click.IntRange(min=100), default=50_000, show_default=True, help="To be decided.")
+@click.option(
+    "--conversations", type=click.IntRange(min=1), default=2_000, show_default=True, help="In which they are said."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="On fresh servers each.")
+@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the commands.")
+def commands(*, as_json: bool, **asked: int) -> None:
+    """Decide a backlog of commands, and show commands a second and who had the processors meanwhile."""
+    from bench import commands as measure, rig  # noqa: PLC0415  (only who measures needs it)
+
+    try:
+        runs = measure.run(measure.Options(**asked), _say())
+    except (rig.BenchError, StackError) as error:
+        raise CliError(str(error)) from None
+    found = measure.summed_up(runs)
+    if as_json:
+        click.echo(_json({**msgspec.to_builtins(found), "options": asked, "rounds": runs}))
+        return
+    grid = Table("", "", title=f"{asked['commands']:,} commands, {asked['rounds']} rounds")
+    grid.add_row("commands/s", f"{found.commands:,.0f}")
+    grid.add_row("processor: MongoDB", f"{found.mongo_share:.0%}")
+    grid.add_row("processor: worker", f"{found.worker_share:.0%}")
+    grid.add_row("commands a batch", f"{found.batch_commands:,.0f}")
+    grid.add_row("batch, p50 and p99", f"{found.batch_p50:.3f} s, {found.batch_p99:.3f} s")
+    for name, count in found.calls.items():
+        grid.add_row(f"{name}, a batch", f"{count:.1f} calls, {found.documents[name]:,.0f} documents")
+    Console().print(grid)
+
+
+@bench.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG to write."

@@ -2,11 +2,13 @@
 
 import pytest
 
-from bench import changelogs, fleet
+from bench import changelogs, commands, fleet
 from bench.recording import Recorder
 from bench.rig import BenchError
 from bench.runs import Result, Run, summed_up
 from devconnect.adapters.kafka.gateway import partition_for
+from devconnect.events.base import seq_of
+from devconnect.events.commands import MarkRead, SendMessage
 
 PARTITIONS = 4
 
@@ -67,3 +69,26 @@ def test_a_result_is_the_median_and_ratios_are_against_the_fastest_peer() -> Non
     assert (ours.events_per_second, ours.spread) == (100.0, 0.5)
     results = {"ours_stateful": ours, "quix": result(20.0), "kafka_streams": result(25.0), "faust": Result(absent="no")}
     assert fleet.ratios(results) == {"ours_stateful / fastest peer": 4.0}
+
+
+def test_a_talk_is_repeatable_and_marks_only_what_was_said_to_its_reader() -> None:
+    options = commands.Options(commands=2_000, conversations=20, rounds=1, partitions=PARTITIONS, seed=1)
+    talk, again = commands.Talk(options), commands.Talk(options)
+    said: dict[str, set[int]] = {}
+    offsets = dict.fromkeys(range(PARTITIONS), 0)
+    marks = 0
+    found = list(talk.commands(2_000))
+    for partition, command in found:
+        assert partition == partition_for(command.key, PARTITIONS)
+        if isinstance(command, SendMessage):
+            said.setdefault(command.to, set()).add(seq_of(offsets[partition]))
+        else:
+            assert isinstance(command, MarkRead)
+            assert command.up_to in said[command.actor]
+            marks += 1
+        offsets[partition] += 1
+    assert offsets == talk.ends
+    assert 0 < marks < 400
+    assert [(partition, command.id) for partition, command in again.commands(2_000)] == [
+        (partition, command.id) for partition, command in found
+    ]
