@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 
 import psutil
 
@@ -9,6 +10,9 @@ LOOPBACK = "127.0.0.1"
 #: Below the range that systems hand out to outgoing connections, so that none of those takes our port
 #: while a part is down.
 _RANGE = (20_000, 32_000)
+#: Seconds to wait for last time's port: a server that was just killed may hold it for a moment longer, and workers that
+#: live on look for the new one there.
+_PATIENCE = 2.0
 
 
 def is_free(port: int) -> bool:
@@ -33,7 +37,7 @@ def listening(port: int) -> bool:
 
 def pick(last: int | None = None, *, avoid: frozenset[int] = frozenset()) -> int:
     """The port of last time where it is free, else a new free one that is not in `avoid`."""
-    if last and last not in avoid and is_free(last):
+    if last and last not in avoid and _comes_free(last):
         return last
     for _ in range(200):
         port = random.randrange(*_RANGE)  # noqa: S311 (no secret)
@@ -42,6 +46,15 @@ def pick(last: int | None = None, *, avoid: frozenset[int] = frozenset()) -> int
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _comes_free(port: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def owner(port: int) -> str:

@@ -2,7 +2,9 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,3 +37,16 @@ def test_a_taken_or_avoided_port_is_not_picked(taken: int) -> None:
 
 def test_the_owner_of_a_taken_port_is_named(taken: int) -> None:
     assert f"pid {os.getpid()}" in ports.owner(taken)
+
+
+def test_last_times_port_is_waited_for_while_a_dying_server_holds_it() -> None:
+    holder = socket.socket()
+    holder.bind((ports.LOOPBACK, 0))
+    holder.listen()
+    port = holder.getsockname()[1]
+    with ThreadPoolExecutor(1) as pool:
+        picked = pool.submit(ports.pick, port)
+        threading.Event().wait(0.2)
+        assert not picked.done()
+        holder.close()
+        assert picked.result(10) == port
