@@ -58,6 +58,7 @@ class Report(Struct, frozen=True, kw_only=True):
     pending: int
     events: int
     repeated: int
+    windows: int
     differences: list[str]
 
 
@@ -104,6 +105,7 @@ async def _drill(options: Options, system: System, say: Callable[[str], None]) -
         pending=pending,
         events=verdict.events,
         repeated=verdict.repeated,
+        windows=verdict.windows,
         differences=verdict.differences,
     )
 

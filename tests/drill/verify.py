@@ -14,7 +14,7 @@ from devconnect.adapters.mongo.records import decision_of
 from devconnect.domain.analytics import TABLES
 from devconnect.domain.model import Decision
 from devconnect.events.base import type_of
-from devconnect.events.topics import EVENT_TOPICS
+from devconnect.events.topics import ANALYTICS_EVENTS, EVENT_TOPICS, analytics_events
 from devconnect.replay.analyst import Analyst
 from devconnect.replay.client import Gateway, RefusedError
 from tests import counting
@@ -32,11 +32,12 @@ MONGO_MS = 60_000
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`differences` are lines; `repeated` is how many records of events were there already."""
+    """`differences` are lines; `repeated` is how many records of events were repeats; `windows` are those published."""
 
     differences: list[str]
     events: int
     repeated: int
+    windows: int
 
 
 class Verifier:
@@ -46,6 +47,8 @@ class Verifier:
         self._system, self._gateway, self._analyst = system, gateway, analyst
         self._book, self._people = load.book, load.people
         self._wrong: set[str] = set()
+        #: How many windows there were when we looked last.
+        self.windows = 0
 
     async def look(self) -> Verdict:
         """What isn't as the book says."""
@@ -56,11 +59,12 @@ class Verifier:
         found = [*sorted(self._wrong), *self._decided(decisions)]
         found += differences("event", {each: 1 for each in events}, self._due_events(decisions))
         found += await self._tables(facts)
+        found += await asyncio.to_thread(self._windows, facts)
         found += await self._conversations()
         found += await self._told(facts)
         found += await self._sessions()
         found += [f"dead letter: {letter}" for letter in await asyncio.to_thread(kafka.letters, self._system)]
-        return Verdict(found, len(events), sum(events.values()) - len(events))
+        return Verdict(found, len(events), sum(events.values()) - len(events), self.windows)
 
     # -- decisions and events
 
@@ -119,6 +123,20 @@ class Verifier:
             on_machine = _view(name, json.loads(shown.stdout)["items"]) if shown.returncode == 0 else {}
             found += differences(f"{name} on the machine", on_machine, due[name])
         return found
+
+    def _windows(self, facts: list[Fact]) -> list[str]:
+        """Each window that was published is published once, with the count of all that happened in it."""
+        due = counting.count(facts)
+        found = []
+        times: Counter[str] = Counter()
+        for record in kafka.records(self._system, ANALYTICS_EVENTS.name, committed=True):
+            event = analytics_events.decode(record.value)
+            times[event.key] += 1
+            values = tuple(event.values[column] for column in TABLES[event.table].columns)
+            if values != due[event.table].get(str(event.window)):
+                found.append(f"window {event.key}: {values} in place of {due[event.table].get(str(event.window))}")
+        self.windows = len(times)
+        return found + [f"window {key}: published {each} times" for key, each in times.items() if each > 1]
 
     async def _conversations(self) -> list[str]:
         found = []

@@ -66,12 +66,15 @@ def letters(system: System) -> list[Letter]:
     return [_letter(record) for record in records(system, "dead-letters") if not _is_mark(record)]
 
 
-def records(system: System, topic: str) -> list[Any]:
-    """Every record of a topic, those of a partition in order."""
+def records(system: System, topic: str, *, committed: bool = False) -> list[Any]:
+    """Every record of a topic, those of a partition in order; `committed` leaves out what a transaction has undone."""
 
     async def work() -> list[Any]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=_bootstrap(system), enable_auto_commit=False, max_partition_fetch_bytes=4 * 1024 * 1024
+            bootstrap_servers=_bootstrap(system),
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            isolation_level="read_committed" if committed else "read_uncommitted",
         )
         await consumer.start()
         try:
