@@ -122,7 +122,8 @@ def run(options: Options, say: Say) -> list[Run]:
     runs = []
     for number in range(options.rounds):
         with servers(options.partitions) as (settings, addresses):
-            runs.append(asyncio.run(_round(settings, addresses, options)))
+            task = asyncio.run(_backlog(settings, addresses, options))
+            runs.append(_measure(settings, addresses, task))
         say(f"round {number + 1}: {runs[-1].commands:,.0f} commands/s")
     return runs
 
@@ -133,12 +134,12 @@ def summed_up(runs: list[Run]) -> Run:
     return next(each for each in runs if each.commands == rate)
 
 
-async def _round(settings: Settings, addresses: Addresses, options: Options) -> Run:
+async def _backlog(settings: Settings, addresses: Addresses, options: Options) -> Task:
     await ensure_topics(addresses.kafka, settings)
     talk = Talk(options)
     await _connect(settings, addresses, talk.connections())
     await _append(addresses.kafka, talk.commands(options.commands))
-    task = Task(
+    return Task(
         bootstrap=addresses.kafka,
         topic=MESSAGE_COMMANDS.name,
         begins=dict.fromkeys(talk.ends, 0),
@@ -147,7 +148,6 @@ async def _round(settings: Settings, addresses: Addresses, options: Options) -> 
         changelog="",
         folder=str(settings.data_dir / "bench" / "commands"),
     )
-    return await asyncio.to_thread(_measure, settings, addresses, task)
 
 
 async def _connect(settings: Settings, addresses: Addresses, connections: list[Connection]) -> None:
