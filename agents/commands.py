@@ -5,7 +5,7 @@ harmless when it is repeated.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from agents.memory import Memory
@@ -25,7 +25,7 @@ from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.truth import Truth, UnavailableError
 
 #: Commands that are decided at a time: their decisions are stored while those before them have their effects.
-CHUNK = 1_000
+CHUNK = 2_000
 #: The documents that the commands of a topic change, and nobody else does.
 OWN: dict[str, tuple[Kind, ...]] = {
     USER_COMMANDS.name: ("user", "session"),
@@ -108,34 +108,32 @@ class DecideCommands:
     async def _settle(self, chunk: Sequence[Placed]) -> tuple[Settlement, set[Ref]]:
         """Decide, and store the decisions; where somebody was first with one, carry on from theirs.
 
+        What is decided already comes to light when its decision is stored again: they are stored in order up to the
+        first of those, and what was decided on before it could be known is decided anew. A reservation can't be taken
+        back, so where there are any the decisions are read first.
+
         With it come the names of the documents that weren't there before.
         """
         commands = [placed.command for placed in chunk]
         wanted = deciding.wanted(commands)
-        known, state = await self._read(commands, wanted)
-        taken = deciding.reservations(commands, known)
-        holders = await self._truth.reserve(taken) if taken else {}
+        known: dict[str, Decision] = {}
+        state = await self._look_up(wanted)
+        holders: Mapping[str, str] = {}
+        if deciding.reservations(commands, known):
+            known, state = await self._know(commands, state)
+            holders = await self._truth.reserve(deciding.reservations(commands, known))
         while True:
             settlement = deciding.settle(chunk, known, state, holders)
             if not settlement.fresh or not await self._truth.record(settlement.fresh):
                 break
-            known = dict(await self._truth.decisions({command.id for command in commands}))
-            state |= await self._look_up(deciding.touched(known.values()) - state.keys())
+            known, state = await self._know(commands, state)
         self._memory.keep(wanted, state, settlement.documents)
         return settlement, {ref for ref in map(ref_of, settlement.documents) if ref not in state}
 
-    async def _read(self, commands: Sequence[AnyCommand], wanted: set[Ref]) -> tuple[dict[str, Decision], Snapshot]:
-        """What is decided already, and the state that the rest is decided on.
-
-        Where no command depends on another what is decided already comes to light when its decision is stored again.
-        """
-        if deciding.are_independent(commands):
-            return {}, await self._look_up(wanted)
-        decisions, state = await together(
-            self._truth.decisions({command.id for command in commands}), self._look_up(wanted)
-        )
-        missing = deciding.touched(decisions.values()) - wanted
-        return dict(decisions), {**state, **await self._look_up(missing)}
+    async def _know(self, commands: Sequence[AnyCommand], state: Snapshot) -> tuple[dict[str, Decision], Snapshot]:
+        """What is decided already, and the state with all that it has touched."""
+        known = dict(await self._truth.decisions({command.id for command in commands}))
+        return known, {**state, **await self._look_up(deciding.touched(known.values()) - state.keys())}
 
     async def _look_up(self, refs: set[Ref]) -> Snapshot:
         """The documents: as the commands before have left them, which needn't be stored yet, or as they are stored."""

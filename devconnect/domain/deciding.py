@@ -90,13 +90,6 @@ def reservations(commands: Iterable[c.AnyCommand], known: Collection[str] = ()) 
     return tuple(taken)
 
 
-def are_independent(commands: Sequence[c.AnyCommand]) -> bool:
-    """Whether no decision on one of them can depend on that on another, nor have an effect before it is stored."""
-    return len({command.key for command in commands}) == len(commands) and not any(
-        isinstance(command, c.SignUp) for command in commands
-    )
-
-
 def decide(command: c.AnyCommand, place: Place, state: Snapshot, holders: Mapping[str, str]) -> Decision:
     """The decision on one command."""
     verdict: Verdict

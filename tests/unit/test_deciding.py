@@ -2,7 +2,7 @@
 
 import msgspec
 
-from devconnect.domain.deciding import Placed, are_independent, is_carried_out, reservations, settle
+from devconnect.domain.deciding import Placed, is_carried_out, reservations, settle
 from devconnect.domain.model import Place, Reservation, ref_of
 from devconnect.events import commands as c
 from devconnect.events.topics import CONNECTION_COMMANDS, USER_COMMANDS
@@ -102,10 +102,3 @@ def test_only_the_first_request_under_an_id_takes_its_address() -> None:
     third = msgspec.structs.replace(other, id="c2")
     assert reservations([SIGN_UP, other], ()) == (Reservation("ann@x", "ann", "secret"),)
     assert reservations([other, third], {"c1"}) == (Reservation("eve@x", "eve", "secret"),)
-
-
-def test_commands_of_one_key_and_sign_ups_are_not_independent() -> None:
-    said = [c.SendMessage(id=f"m{number}", actor="ann", at=AT, to=to, text="") for number, to in enumerate("bcb")]
-    assert are_independent(said[:2])
-    assert not are_independent(said)
-    assert not are_independent([SIGN_UP])
