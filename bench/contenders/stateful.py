@@ -90,13 +90,12 @@ class Senders:
             await self.table.write(partition, fold(rows, events))
 
     async def assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
-        """The table follows the partitions; until it is restored, nothing is fetched.
+        """The table follows the partitions. Records may come before it is restored, but no clock runs by then."""
+        self.table.assign({tp.partition for tp in assigned})
 
-        So no contender's clock runs while it restores its state, and none has records in hand by then.
-        """
-        partitions = {tp.partition for tp in assigned}
-        self.table.assign(partitions)
-        for partition in partitions:
+    async def restored(self) -> None:
+        """Return when all that is assigned is restored."""
+        for partition in self.table.partitions():
             await self.table.rows(partition)
 
 
@@ -107,7 +106,7 @@ def main() -> None:
     app = create_app(task.group, task.bootstrap, task.folder)
     watch, senders = Watch(task, app), Senders(task)
     app.on_partitions_assigned.connect(senders.assigned, weak=False)
-    watch.add(app, task.topic, senders.handle)
+    watch.add(app, task.topic, senders.handle, senders.restored)
     start = [senders.producer.start, *([watch.wait_for_word] if task.gated else [])]
     Runner(app, start, [senders.table.stop, senders.producer.stop]).execute_from_commandline()
 

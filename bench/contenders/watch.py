@@ -27,19 +27,26 @@ class Watch:
         self._positions = dict(task.begins)
         self._events = 0
         self._began = self._half = 0.0
+        self._ready: Call | None = None
         self._gate = asyncio.Event()
         self._over: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         if not task.gated:
             self._gate.set()
 
-    def add(self, app: faust.App, topic: str, handle: Handler) -> None:
-        """In place of `faust_batch.app.agent`: the same, watched where it is the topic of the run."""
+    def add(self, app: faust.App, topic: str, handle: Handler, ready: Call | None = None) -> None:
+        """In place of `faust_batch.app.agent`: the same, watched where it is the topic of the run.
+
+        The clock starts at the first record, and where there is a state to restore when `ready` has returned.
+        """
+        self._ready = ready
         agent(app, topic, self._watched(handle) if topic == self._task.topic else handle)
 
     def _watched(self, handle: Handler) -> Handler:
         async def watched(batches: Sequence[Batch]) -> None:
             await self._gate.wait()
+            if self._ready is not None:
+                await self._ready()
             batches = [batch for batch in batches if batch.is_current()]
             self._began = self._began or time.monotonic()
             await handle(batches)
