@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from devconnect.domain.windows import Publication
 from devconnect.events.codec import CodecError
@@ -67,7 +67,9 @@ class KafkaWindowLog:
                 await producer.commit_transaction()
         except BaseException as exc:
             await self.close()
-            if isinstance(exc, KafkaError | TimeoutError):
+            # Of what follows the record with which the producer has learned that it was overtaken, it says no more than
+            # that there is no transaction.
+            if isinstance(exc, KafkaError | IllegalOperation | TimeoutError):
                 raise UnavailableError(f"windows can't be published now: {exc!r}") from exc
             raise
 

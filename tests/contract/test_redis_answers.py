@@ -412,10 +412,9 @@ async def test_many_who_wait_are_looked_up_together(
     async with Wire(own_server.url) as wire, gateway(own_server.url, database, wire.url) as desk:
         wire.hold()
         names = [f"c{number}" for number in range(500)]
-        waiting = [asyncio.create_task(desk.wait(name, 5.0)) for name in names]
-        await asyncio.sleep(0)
-        await client.config_resetstat()
         await RedisAnswers(client, within=5.0).tell([answer(name, desk) for name in names])
+        await client.config_resetstat()
+        waiting = [asyncio.create_task(desk.wait(name, 5.0)) for name in names]
         assert [each and each.id for each in await asyncio.gather(*waiting)] == names
         stats = await client.info("commandstats")
         assert stats["cmdstat_get"]["calls"] == 500

@@ -106,6 +106,27 @@ async def test_who_was_overtaken_publishes_nothing(broker: Broker, logs: Sequenc
     await shows(broker.address, [*before, 21 * MINUTE, 23 * MINUTE])
 
 
+async def test_who_learns_in_the_middle_that_it_was_overtaken_publishes_nothing(
+    broker: Broker, logs: Sequence[KafkaWindowLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await published(broker.address)
+    send = adapter._send
+
+    async def learn_first(producer: AIOKafkaProducer, found: Publication) -> None:
+        with pytest.raises(KafkaError):
+            await send(producer, found)
+        await send(producer, found)
+
+    await logs[0].open()
+    await logs[1].open()
+    monkeypatch.setattr(adapter, "_send", learn_first)
+    with pytest.raises(UnavailableError):
+        await logs[0].publish(publication(25 * MINUTE))
+    monkeypatch.undo()
+    await logs[1].publish(publication(26 * MINUTE))
+    await shows(broker.address, [*before, 26 * MINUTE])
+
+
 async def test_a_crash_in_the_middle_of_publishing_leaves_nothing_to_read(
     broker: Broker, logs: Sequence[KafkaWindowLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
