@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -81,16 +82,23 @@ class KafkaWindowLog:
 
 
 async def _send(producer: AIOKafkaProducer, publication: Publication) -> None:
-    sent = [
-        await producer.send(ANALYTICS_EVENTS.name, key=event.key.encode(), value=analytics_events.encode(event))
-        for event in publication.events
+    records: list[tuple[str, str, bytes | None]] = [
+        (ANALYTICS_EVENTS.name, event.key, analytics_events.encode(event)) for event in publication.events
     ]
-    parts: list[tuple[str, bytes | None]] = [(part.key, analytics_parts.encode(part)) for part in publication.published]
-    parts += [(key, None) for key in publication.erased]
-    sent += [
-        await producer.send(ANALYTICS_PARTS.name, key=key.encode(), value=value, partition=0) for key, value in parts
-    ]
+    records += [(ANALYTICS_PARTS.name, part.key, analytics_parts.encode(part)) for part in publication.published]
+    records += [(ANALYTICS_PARTS.name, key, None) for key in publication.erased]
+    sent = []
+    for topic, key, value in records:
+        partition = 0 if topic == ANALYTICS_PARTS.name else None
+        sent.append(await producer.send(topic, key=key.encode(), value=value, partition=partition))
+        sent[-1].add_done_callback(_taken)
     await asyncio.gather(*sent)
+
+
+def _taken(future: asyncio.Future[Any]) -> None:
+    """What it has failed with is known by now."""
+    if future.done() and not future.cancelled():
+        future.exception()
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:
@@ -99,6 +107,7 @@ async def _discard(producer: AIOKafkaProducer) -> None:
     if sender is not None:
         sender.cancel()
         await asyncio.wait([sender], timeout=ANSWER_SECONDS)
+        _taken(sender)
     producer._closed = True
     await producer.client.close()
 
