@@ -53,7 +53,8 @@ def _end_the_run(item: pytest.Item, seconds: float) -> None:
         sys.stdout.write(f"\n{hangs}. Where it is:\n")
         sys.stdout.flush()
         faulthandler.dump_traceback(file=sys.stdout)
-        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
+        # The public `all_tasks` wants the loop, which is the main thread's and isn't known here.
+        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]  # not in typeshed
             if not task.done():
                 task.print_stack(file=sys.stdout)
     finally:

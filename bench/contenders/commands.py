@@ -100,7 +100,8 @@ def main(database: int) -> None:
     calls = Calls()
     monitoring.register(calls)
     worker = runtime.Worker(task.group, 0, Settings.load())
-    runtime.agent = CommandsWatch(task, worker.app, calls, database).add  # type: ignore[attr-defined]  # as in `real`
+    # The role's own agents are wired, each with the watch around it, as in `bench.contenders.real`.
+    runtime.agent = CommandsWatch(task, worker.app, calls, database).add  # type: ignore[attr-defined]  # an import there
     commands.wire(worker)
     runtime.FleetApp(worker).execute_from_commandline()
 
