@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from devconnect.events.base import Role, Tier
-from devconnect.events.facts import AnyEvent, Profile
+from devconnect.events.base import ReportReason, Role, Tier
+from devconnect.events.facts import AnyEvent, Privacy, Profile
 
-Kind = Literal["user", "session", "connection", "conversation", "message"]
+Kind = Literal["user", "logins", "session", "connection", "conversation", "message", "report", "audit"]
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -22,8 +22,20 @@ class Document(Struct, frozen=True, kw_only=True):
     seq: int
 
 
+class Ticket(Struct, frozen=True, kw_only=True):
+    """A link that was sent to `email` and is good once: `id` is that of the command that asked for it."""
+
+    id: str
+    email: str
+    expires_at: int
+
+
 class User(Document, frozen=True, kw_only=True):
-    """An account. Times are in milliseconds since 1970, here and below."""
+    """An account. Times are in milliseconds since 1970, here and below.
+
+    `verification` and `reset` are the links that were sent last and not followed yet. Of one that is `deleted` nothing
+    is left but its id.
+    """
 
     email: str
     profile: Profile
@@ -31,6 +43,33 @@ class User(Document, frozen=True, kw_only=True):
     role: Role
     created_at: int
     updated_at: int
+    email_verified: bool = False
+    privacy: Privacy = Privacy()
+    verification: Ticket | None = None
+    reset: Ticket | None = None
+    deleted: bool = False
+
+
+class Login(Struct, frozen=True, kw_only=True):
+    """An open session: it ends at `expires_at` unless it is renewed, and at `ends_at` whatever comes.
+
+    Only the renewal token of `generation` renews it. `role` is the role that it was opened with: it never gives more.
+    """
+
+    device: str
+    place: str
+    created_at: int
+    used_at: int
+    expires_at: int
+    ends_at: int
+    generation: int = 0
+    role: Role = "member"
+
+
+class Logins(Document, frozen=True, kw_only=True):
+    """The open sessions of a user (`id` is theirs) by session id; one that isn't in here is over."""
+
+    sessions: dict[str, Login]
 
 
 class Session(Document, frozen=True, kw_only=True):
@@ -81,9 +120,36 @@ class Message(Document, frozen=True, kw_only=True):
     recipient: str
     text: str
     at: int
+    edited_at: int | None = None
+    deleted: bool = False
 
 
-AnyDocument = User | Session | Connection | Conversation | Message
+class Report(Document, frozen=True, kw_only=True):
+    """What `by` told the operators of `user`; `id` is the command's. Open until an operator says the `outcome`."""
+
+    by: str
+    user: str
+    reason: ReportReason
+    note: str
+    at: int
+    closed_at: int | None = None
+    closed_by: str | None = None
+    outcome: str | None = None
+
+
+class Audit(Document, frozen=True, kw_only=True):
+    """A change of somebody's rights: `id` is the event's, `what` is tier or role."""
+
+    user: str
+    by: str
+    what: Literal["tier", "role"]
+    before: str
+    after: str
+    reason: str
+    at: int
+
+
+AnyDocument = User | Logins | Session | Connection | Conversation | Message | Report | Audit
 
 
 class Ref(Struct, frozen=True):
@@ -100,10 +166,13 @@ def ref_of(document: AnyDocument) -> Ref:
 
 _KINDS: dict[type, Kind] = {
     User: "user",
+    Logins: "logins",
     Session: "session",
     Connection: "connection",
     Conversation: "conversation",
     Message: "message",
+    Report: "report",
+    Audit: "audit",
 }
 
 #: The documents that commands are decided on, by name; those that don't exist are absent.
@@ -120,6 +189,14 @@ class Reservation(Struct, frozen=True):
 
     email: str
     user: str
+    password_hash: str
+
+
+class Secret(Struct, frozen=True):
+    """The hash of a user's password, as the command at `seq` has set it; "" opens nothing."""
+
+    user: str
+    seq: int
     password_hash: str
 
 

@@ -10,6 +10,12 @@ SEQ_STRIDE = 256
 
 Tier = Literal["free", "silver", "gold"]
 Role = Literal["member", "analyst", "operator"]
+#: Who may see something of a person.
+Audience = Literal["everybody", "connections", "nobody"]
+#: Why a session is over.
+EndReason = Literal["log_out", "log_out_everywhere", "password", "reset", "reuse", "replaced", "too_many", "deleted"]
+#: Why somebody is reported.
+ReportReason = Literal["spam", "harassment", "impersonation", "inappropriate", "other"]
 
 #: The actor of a command given on the machine itself (`python -m devconnect users …`).
 SYSTEM = "system"

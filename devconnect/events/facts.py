@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from devconnect.events.base import Event, Role, Tier, pair_id
+from devconnect.events.base import Audience, EndReason, Event, ReportReason, Role, Tier, pair_id
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -13,6 +13,16 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=
     about: str = ""
     photo_url: str = ""
     skills: tuple[str, ...] = ()
+
+
+class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Who sees what of a person besides themselves; `discoverable` people are in feeds."""
+
+    email: Audience = "nobody"
+    about: Audience = "everybody"
+    photo_url: Audience = "everybody"
+    presence: Audience = "connections"
+    discoverable: bool = True
 
 
 class UserEvent(Event, frozen=True):
@@ -35,17 +45,80 @@ class UserSignedUp(UserEvent, frozen=True, tag="user.signed_up"):
 
 
 class UserLoggedIn(UserEvent, frozen=True, tag="user.logged_in"):
-    """A session was opened; it ends by itself at `expires_at`."""
+    """A session was opened; it ends by itself at `expires_at` unless it is renewed, and at `ends_at` whatever comes.
+
+    `role` is the role that it was opened with, `place` the network that it was opened from.
+    """
 
     session: str
     expires_at: int
     device: str = ""
+    place: str = ""
+    ends_at: int = 0
+    role: Role = "member"
+
+
+class SessionRenewed(UserEvent, frozen=True, tag="user.session_renewed"):
+    """A session goes on until `expires_at`; only the renewal token of this `generation` renews it again."""
+
+    session: str
+    expires_at: int
+    generation: int
+    place: str = ""
 
 
 class UserLoggedOut(UserEvent, frozen=True, tag="user.logged_out"):
     """A session was ended; its token is worth nothing from here on."""
 
     session: str
+    reason: EndReason = "log_out"
+
+
+class PasswordChanged(UserEvent, frozen=True, tag="user.password_changed"):
+    """The password is another one, known to nobody but its owner; `reset` by a link."""
+
+    reset: bool = False
+
+
+class PasswordResetRequested(UserEvent, frozen=True, tag="user.password_reset_requested"):
+    """A link that sets a new password goes to `email`; it is good once, until `expires_at`."""
+
+    ticket: str
+    email: str
+    expires_at: int
+
+
+class EmailVerificationRequested(UserEvent, frozen=True, tag="user.email_verification_requested"):
+    """A link that proves that `email` is theirs goes there; it is good once, until `expires_at`."""
+
+    ticket: str
+    email: str
+    expires_at: int
+
+
+class EmailVerified(UserEvent, frozen=True, tag="user.email_verified"):
+    """The address is theirs."""
+
+    email: str
+
+
+class EmailChanged(UserEvent, frozen=True, tag="user.email_changed"):
+    """The address is now `email`, which is theirs, and no longer `before`."""
+
+    email: str
+    before: str
+
+
+class PrivacyChanged(UserEvent, frozen=True, tag="user.privacy_changed"):
+    """Who sees what is now this, whole."""
+
+    privacy: Privacy
+
+
+class UserDeleted(UserEvent, frozen=True, tag="user.deleted"):
+    """The account is closed and its data gone; `email` may be taken by somebody else."""
+
+    email: str
 
 
 class ProfileChanged(UserEvent, frozen=True, tag="user.profile_changed"):
@@ -55,15 +128,19 @@ class ProfileChanged(UserEvent, frozen=True, tag="user.profile_changed"):
 
 
 class TierChanged(UserEvent, frozen=True, tag="user.tier_changed"):
-    """The membership tier is now this."""
+    """The membership tier is now this: `by` (a user id, or "system") has set it."""
 
     tier: Tier
+    by: str = "system"
+    reason: str = ""
 
 
 class RoleChanged(UserEvent, frozen=True, tag="user.role_changed"):
-    """The role is now this."""
+    """The role is now this: `by` (a user id, or "system") has set it."""
 
     role: Role
+    by: str = "system"
+    reason: str = ""
 
 
 class UserCameOnline(UserEvent, frozen=True, tag="user.came_online"):
@@ -116,6 +193,34 @@ class ConnectionRemoved(ConnectionEvent, frozen=True, tag="connection.removed"):
     """`by` ended the connection with `other`."""
 
 
+class RequestWithdrawn(ConnectionEvent, frozen=True, tag="connection.withdrawn"):
+    """`by` took back the request to `other`."""
+
+
+class UserBlocked(ConnectionEvent, frozen=True, tag="connection.blocked"):
+    """`by` wants nothing of `other`, who is not told."""
+
+
+class UserUnblocked(ConnectionEvent, frozen=True, tag="connection.unblocked"):
+    """`by` no longer blocks `other`."""
+
+
+class UserReported(ConnectionEvent, frozen=True, tag="connection.reported"):
+    """`by` has told the operators of `other`; `report` is the command's id."""
+
+    report: str
+    reason: ReportReason
+    note: str = ""
+
+
+class ReportClosed(ConnectionEvent, frozen=True, tag="connection.report_closed"):
+    """The operator `operator` is done with what `by` told of `other`."""
+
+    report: str
+    operator: str
+    outcome: str
+
+
 class MessageEvent(Event, frozen=True):
     """Something that happened in one conversation (a pair id)."""
 
@@ -134,6 +239,23 @@ class MessageSent(MessageEvent, frozen=True, tag="message.sent"):
     recipient: str
     text: str
     previous: int
+
+
+class MessageEdited(MessageEvent, frozen=True, tag="message.edited"):
+    """The message at `of` (a message's seq), whose id is `message`, says `text` now."""
+
+    of: int
+    message: str
+    sender: str
+    text: str
+
+
+class MessageDeleted(MessageEvent, frozen=True, tag="message.deleted"):
+    """The message at `of` says nothing any more, to either."""
+
+    of: int
+    message: str
+    sender: str
 
 
 class MessageDelivered(MessageEvent, frozen=True, tag="message.delivered"):
@@ -168,6 +290,47 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
         return self.recipient
 
 
+class SessionEnded(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="session.ended", gc=False
+):
+    """A session is over, told to every gateway at once; whoever holds a token of it is turned away from here on."""
+
+    session: str
+    user: str
+    at: int
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """One a session."""
+        return self.session
+
+
+class MailRequested(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="mail.requested"
+):
+    """An e-mail is to be sent: `kind` names its template.
+
+    `id` follows from the event that caused it. `ticket` and `expires_at` are those of its link, which is signed where
+    the mail is written, so that no link is in Kafka.
+    """
+
+    id: str
+    kind: str
+    user: str
+    to: str
+    at: int
+    ticket: str = ""
+    expires_at: int = 0
+    about: dict[str, str] = {}
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """One recipient's mail is sent in order."""
+        return self.user
+
+
 class WindowClosed(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="window.closed"
 ):
@@ -193,16 +356,33 @@ class WindowClosed(
 AnyUserEvent = (
     UserSignedUp
     | UserLoggedIn
+    | SessionRenewed
     | UserLoggedOut
+    | PasswordChanged
+    | PasswordResetRequested
+    | EmailVerificationRequested
+    | EmailVerified
+    | EmailChanged
     | ProfileChanged
+    | PrivacyChanged
     | TierChanged
     | RoleChanged
     | UserCameOnline
     | UserWentOffline
     | NotificationsRead
+    | UserDeleted
 )
 AnyConnectionEvent = (
-    ConnectionRequested | ConnectionIgnored | ConnectionAccepted | ConnectionRejected | ConnectionRemoved
+    ConnectionRequested
+    | ConnectionIgnored
+    | ConnectionAccepted
+    | ConnectionRejected
+    | ConnectionRemoved
+    | RequestWithdrawn
+    | UserBlocked
+    | UserUnblocked
+    | UserReported
+    | ReportClosed
 )
-AnyMessageEvent = MessageSent | MessageDelivered | MessageRead
+AnyMessageEvent = MessageSent | MessageEdited | MessageDeleted | MessageDelivered | MessageRead
 AnyEvent = AnyUserEvent | AnyConnectionEvent | AnyMessageEvent | NotificationRaised

@@ -44,6 +44,8 @@ connection_events: Codec[facts.AnyConnectionEvent] = Codec(facts.AnyConnectionEv
 message_events: Codec[facts.AnyMessageEvent] = Codec(facts.AnyMessageEvent)
 notification_events: Codec[facts.NotificationRaised] = Codec(facts.NotificationRaised)
 analytics_events: Codec[facts.WindowClosed] = Codec(facts.WindowClosed)
+session_ends: Codec[facts.SessionEnded] = Codec(facts.SessionEnded)
+mail_requests: Codec[facts.MailRequested] = Codec(facts.MailRequested)
 analytics_parts = PartCodec()
 
 USER_COMMANDS = Topic(
@@ -102,6 +104,23 @@ NOTIFICATION_EVENTS = Topic(
     config=FOR_EVER,
     codec=notification_events,
 )
+SESSION_ENDS = Topic(
+    name="session-ends",
+    key="session id, on the partition of the command",
+    written_by="commands",
+    read_by="every gateway: all of it, without a group",
+    # Longer than any access token is good for.
+    config={"cleanup.policy": "delete", "retention.ms": str(3600 * 1000), "segment.ms": str(600 * 1000)},
+    codec=session_ends,
+)
+MAIL_REQUESTS = Topic(
+    name="mail-requests",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (mail)",
+    config=_kept(7),
+    codec=mail_requests,
+)
 ANALYTICS_EVENTS = Topic(
     name="analytics-events",
     key="table and window",
@@ -156,6 +175,8 @@ REGISTRY: tuple[Topic, ...] = (
     MESSAGE_COMMANDS,
     *EVENT_TOPICS,
     NOTIFICATION_EVENTS,
+    SESSION_ENDS,
+    MAIL_REQUESTS,
     ANALYTICS_EVENTS,
     ANALYTICS_PARTS,
     DEAD_LETTERS,
