@@ -42,8 +42,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window_grace: float = 30.0
     #: Key that signs sessions; None: `signing_key` makes one in the data folder.
     jwt_secret: str | None = None
-    #: Seconds that a session's token is good for.
-    token_lifetime: int = 86_400
+    #: Seconds that an access token is good for.
+    access_token: int = 900
+    #: Seconds that a session may go without being renewed, and that it lasts whatever comes.
+    session_idle: int = 14 * 86_400
+    session_lifetime: int = 90 * 86_400
+    #: Whether session cookies are for TLS only.
+    cookie_secure: bool = True
     #: Cost of hashing a password (argon2id): passes, KiB of memory, lanes.
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
@@ -129,6 +134,13 @@ def _matching(pattern: str, change: Callable[[str], str] = str) -> Callable[[str
     return parse
 
 
+def _yes_or_no(raw: str) -> bool:
+    answers = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if raw.lower() not in answers:
+        raise ValueError(raw)
+    return answers[raw.lower()]
+
+
 def _kafka(raw: str) -> str:
     servers = raw.removeprefix("kafka://").rstrip("/")
     for server in servers.split(","):
@@ -157,7 +169,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("WINDOW_GRACE_SECONDS", "window_grace", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("JWT_SECRET", "jwt_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
-    Variable("TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "seconds, 1 to 31536000"),
+    Variable("ACCESS_TOKEN_SECONDS", "access_token", _whole(10, 1200), "seconds, 10 to 1200"),
+    Variable("SESSION_IDLE_SECONDS", "session_idle", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
+    Variable("SESSION_LIFETIME_SECONDS", "session_lifetime", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
+    Variable("COOKIE_SECURE", "cookie_secure", _yes_or_no, "1 or 0"),
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
     Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
     Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),

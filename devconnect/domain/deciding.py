@@ -111,6 +111,7 @@ def decide(command: c.AnyCommand, place: Place, state: Snapshot, holders: Mappin
         result=verdict.result,
         problem=verdict.problem,
         events=verdict.events,
+        last=verdict.events[-1].seq if verdict.events else 0,
     )
 
 

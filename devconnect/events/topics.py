@@ -26,6 +26,12 @@ class Topic(Struct, frozen=True, kw_only=True):
     codec: Codec[Any] | None = None
     partitions: int | None = None
 
+    def encode(self, value: Any) -> bytes:
+        """The value as this topic carries it; TypeError for a topic whose records are not encoded here."""
+        if self.codec is None:
+            raise TypeError(f"{self.name} has no codec")
+        return self.codec.encode(value)
+
 
 def _kept(days: int) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}

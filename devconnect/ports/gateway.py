@@ -9,8 +9,8 @@ class Commands(Protocol):
     def partition_of(self, key: str) -> int:
         """The partition that records of this key go to, the same for every topic of commands."""
 
-    async def send(self, topic: str, key: str, value: bytes) -> None:
-        """Returns when every in-sync replica has the record.
+    async def send(self, topic: str, key: str, value: bytes) -> int:
+        """Returns the record's offset when every in-sync replica has it.
 
         Raises truth.UnavailableError within about a second otherwise; the record isn't sent later then, but one that
         was on its way may have arrived.

@@ -105,6 +105,7 @@ class _Stored(Struct, frozen=True):
     result: dict[str, Any] | None
     problem: Problem | None
     events: tuple[msgspec.Raw, ...]
+    last: int = 0
 
 
 _ENCODER = msgspec.json.Encoder()
