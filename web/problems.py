@@ -35,6 +35,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "Not a media type that is taken here"),
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "not_yourself": (422, "Not with yourself"),
+    "rate_limited": (429, "Too many requests"),
+    "too_many_attempts": (429, "Too many attempts"),
     "internal_error": (500, "Something is wrong here"),
     "kafka_unavailable": (503, "Kafka can't be reached"),
     "store_unavailable": (503, "The stores can't be reached"),
