@@ -1,4 +1,4 @@
-"""How much each may do: quotas, the policies of the tiers that are made of them, and the words that settings say them in.
+"""How much each may do: quotas, the tiers' policies made of them, and the words that settings say them in.
 
 Small quotas are exact: never more than so many in any stretch of the window's length. Big ones are counted in windows
 that begin with their first use, and may be leased in blocks.

@@ -1,4 +1,4 @@
-"""ports.allowances on Redis: a script a taking, each on the keys of one slot, so that takings travel with other commands.
+"""ports.allowances on Redis: a script a taking, on keys of one slot, so that takings travel with other commands.
 
 The time is Redis' own. Gateways whose clocks differ would let go of one another's entries too early; so there is one
 clock for all of them, and what comes back is a length of time, which each measures with its monotonic clock.

@@ -85,7 +85,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:limit:<kind>",
         type="zset or string",
-        holds="requests, messages, writes: ids of commands by their time; reads: how many are taken since its first use",
+        holds="requests, messages, writes: commands' ids by their time; reads: how many are taken since the first",
         ttl="a window after the last (zset) or the first use (string)",
     ),
     Key(
