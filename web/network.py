@@ -14,8 +14,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN = "unknown"
 
 _PORT = re.compile(r"^(?:\[(?P<six>[^\]]*)\](?::\d{1,5})?|(?P<four>\d+\.\d+\.\d+\.\d+):\d{1,5})$", re.A)
-_PAIR = re.compile(r'\s*([^=;\s]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*?)\s*(?:;|$)', re.S)
-_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")+', re.S)
+# A hop of Forwarded by RFC 7239's grammar and no other: half a quoted text isn't guessed at, since a client may open
+# one that the proxy's own words then close.
+_PAIR = re.compile(r"""([\w-]+)=("(?:[^"\\]|\\.)*"|[^\s",;=]+)""", re.S | re.A)
+_HOP = re.compile(rf"{_PAIR.pattern}(?:\s*;\s*{_PAIR.pattern})*", re.S | re.A)
 
 
 def client_address(request: web.Request, trusted: Sequence[Network] = ()) -> str:
@@ -62,10 +64,11 @@ def _plain(values: Sequence[str]) -> Iterator[str]:
 
 
 def _forwarded(values: Sequence[str]) -> Iterator[str]:
-    for value in reversed(values):
-        for element in reversed(_ELEMENT.findall(value)):
-            pairs = {name.lower(): text for name, text in _PAIR.findall(element)}
-            yield re.sub(r"\\(.)", r"\1", pairs.get("for", "").strip('"'))
+    for hop in _plain(values):
+        text = hop.strip()
+        pairs = _PAIR.findall(text) if _HOP.fullmatch(text) else []
+        found = [value for name, value in pairs if name.lower() == "for"]
+        yield found[0].strip('"') if len(found) == 1 else ""
 
 
 @lru_cache(maxsize=10_000)

@@ -63,11 +63,13 @@ def _expected(inputs: Iterable[str]) -> Iterator[str]:
 
 
 def _is_expected(text: str, known: Iterable[str]) -> bool:
-    """Whether it is nothing but known words, with signs and at most a year's worth of characters between them."""
+    """Whether it is nothing but known words, with signs and a few digits or letters between them, such as a date."""
     rest = text.casefold()
     for word in sorted(known, key=len, reverse=True):
         rest = rest.replace(word, " ")
-    return sum(map(str.isalnum, rest)) <= 4 and any(word in text.casefold() for word in known)
+    others = [character for character in rest if character.isalnum()]
+    choice = 10 if all(map(str.isdigit, others)) else 36
+    return choice ** len(others) < GUESSES_LEAST and any(word in text.casefold() for word in known)
 
 
 def _guesses(text: str, lists: dict[str, dict[str, int]]) -> float:

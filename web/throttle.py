@@ -1,8 +1,8 @@
 """Attempts that fail are few: of guessing passwords, links and addresses; and nobody can lock others out by failing.
 
 What is counted, each for itself: attempts of a network; of an account from a network; of an account from devices where
-nobody has logged in to it. A device where somebody has is counted by itself, and with the others of the account of which
-that is true: neither a stranger elsewhere nor a neighbour in the same network can use up what it has. An account is a
+nobody has logged in to it. A device where somebody has is counted by itself, and with the others of the account where
+that is so: neither a stranger elsewhere nor a neighbour in the same network can use up what it has. An account is a
 digest of what was given as its address, whether there is one or not.
 """
 
