@@ -1,5 +1,6 @@
 """Every setting, read from environment variables (and `.env`) once, at a process's start."""
 
+import ipaddress
 import os
 import re
 import secrets
@@ -8,6 +9,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+
+from devconnect.domain.allowances import (
+    FREE,
+    GOLD,
+    SILVER,
+    STRANGERS,
+    Policies,
+    Policy,
+    PolicyError,
+    Quota,
+    parse_policy,
+    parse_quota,
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
@@ -53,6 +69,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
     argon2_parallelism: int = 1
+    #: Characters that a new password must have.
+    password_min: int = 15
+    #: What each tier may do, and strangers at one address.
+    limits_free: Policy = FREE
+    limits_silver: Policy = SILVER
+    limits_gold: Policy = GOLD
+    limits_strangers: Quota = STRANGERS
+    #: Networks of the proxies whose word on a client's address is taken.
+    trusted_proxies: tuple[Network, ...] = ()
     #: Name of a worker process among those of its role; None: the host's name and the port.
     worker_instance: str | None = None
     #: Seconds that a worker may be away and find its partitions again; after that others have them.
@@ -66,6 +91,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_window: int = 1000
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
+
+    @property
+    def policies(self) -> Policies:
+        """What everybody may do."""
+        return Policies(
+            free=self.limits_free, silver=self.limits_silver, gold=self.limits_gold, strangers=self.limits_strangers
+        )
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None, *, dotenv: Path | None = None) -> "Settings":
@@ -99,9 +131,10 @@ class Variable(NamedTuple):
     def read(self, raw: str) -> Any:
         try:
             return self.parse(raw)
-        except ValueError:
+        except ValueError as error:
+            why = f" ({error})" if isinstance(error, PolicyError) else ""
             shown = "…" if self.field == "jwt_secret" else repr(raw)
-            raise SettingsError(f"{self.name} is {shown}: expected {self.expects}") from None
+            raise SettingsError(f"{self.name} is {shown}: expected {self.expects}{why}") from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -150,6 +183,15 @@ def _kafka(raw: str) -> str:
     return servers
 
 
+def _policy(default: Policy) -> Callable[[str], Policy]:
+    return lambda raw: parse_policy(raw, default)
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in raw.split(","))
+
+
+_POLICY = 'quotas such as "requests=10/day messages=20/min writes=60/min reads=600/min feed=10"'
 _PORT = "a port, 1 to 65535"
 _FREE_PORT = "a port, 1 to 65535, or 0 for a free one"
 
@@ -176,6 +218,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
     Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
     Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable("PASSWORD_MIN_LENGTH", "password_min", _whole(8, 64), "a whole number, 8 to 64"),
+    Variable("LIMITS_FREE", "limits_free", _policy(FREE), _POLICY),
+    Variable("LIMITS_SILVER", "limits_silver", _policy(SILVER), _POLICY),
+    Variable("LIMITS_GOLD", "limits_gold", _policy(GOLD), _POLICY),
+    Variable("LIMITS_STRANGERS", "limits_strangers", parse_quota, 'a quota such as "60/min"'),
+    Variable("TRUSTED_PROXIES", "trusted_proxies", _networks, "networks such as 10.0.0.0/8,2001:db8::/32"),
     Variable("DEAD_LETTER_RUN", "dead_letter_run", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
     Variable("DEAD_LETTER_SHARE_PERCENT", "dead_letter_share", _whole(1, 100), "percent, 1 to 100"),
     Variable("DEAD_LETTER_WINDOW", "dead_letter_window", _whole(10, 1_000_000), "a whole number, 10 to 1000000"),

@@ -45,6 +45,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "not_yourself": (422, "Not with yourself"),
     "password_refused": (422, "Not a safe password"),
+    "rate_limited": (429, "Too many requests"),
+    "too_many_attempts": (429, "Too many attempts"),
     "internal_error": (500, "Something is wrong here"),
     "kafka_unavailable": (503, "Kafka can't be reached"),
     "store_unavailable": (503, "The stores can't be reached"),

@@ -1,5 +1,6 @@
 """What only the gateway needs: a way to hand commands to Kafka, credentials to check, and passwords hashed."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -38,6 +39,15 @@ class Passwords(Protocol):
 
         Raises BusyError when too many wait for theirs.
         """
+
+    async def check(self, password: str, inputs: Sequence[str]) -> str | None:
+        """Why this can't be a new password, to be said after "password"; None when it can.
+
+        `inputs` is what may be known of its owner: name, e-mail address. Raises BusyError as the others do.
+        """
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether a hash was made at other costs than those of now: make it anew when the password is there."""
 
 
 class BusyError(Exception):

@@ -47,6 +47,18 @@ COMMANDS_PENDING = Metric(
 READS_FALLEN_BACK = Metric(
     name="reads_fallen_back", kind="counter", help="Reads that the database answered in place of Redis."
 )
+RATE_LIMITED = Metric(
+    name="rate_limited", kind="counter", help="Requests refused since a quota was used up.", labels=("kind",)
+)
+ATTEMPTS_REFUSED = Metric(
+    name="attempts_refused",
+    kind="counter",
+    help="Log-ins, sign-ups and the like refused since too many had failed.",
+    labels=("action",),
+)
+LIMITS_LOCAL = Metric(
+    name="limits_fallen_back", kind="counter", help="Times that limits were counted by this process in place of Redis."
+)
 
 # The fleet.
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
@@ -150,6 +162,9 @@ ALL: tuple[Metric, ...] = (
     COMMAND_SECONDS,
     COMMANDS_PENDING,
     READS_FALLEN_BACK,
+    RATE_LIMITED,
+    ATTEMPTS_REFUSED,
+    LIMITS_LOCAL,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,

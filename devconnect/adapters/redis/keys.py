@@ -82,6 +82,18 @@ LAYOUT: tuple[Key, ...] = (
         holds="ids that were marked read before they came, by the mark's time; the newest 1,000",
         ttl="30 days after the newest",
     ),
+    Key(
+        name="dc:{<user>}:limit:<kind>",
+        type="zset or string",
+        holds="requests, messages, writes: commands' ids by their time; reads: how many are taken since the first",
+        ttl="a window after the last (zset) or the first use (string)",
+    ),
+    Key(
+        name="dc:{<subject>}:limit:<kind>",
+        type="string",
+        holds="how many are taken, of a client's network (strangers), or of what is throttled (<action>:<of what>)",
+        ttl="a window after the first use",
+    ),
     Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
     Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
     Key(
@@ -154,6 +166,11 @@ def unread(user_id: str) -> str:
 def marks(user_id: str) -> str:
     """Read marks that wait for their notification."""
     return f"dc:{{{user_id}}}:notifications:marks"
+
+
+def limit(subject: str, kind: str) -> str:
+    """What a user, a network or whoever else has used of a quota."""
+    return f"dc:{{{subject}}}:limit:{kind}"
 
 
 def answer(command: str) -> str:
