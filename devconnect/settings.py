@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from devconnect.domain.allowances import (
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from devconnect.mail.server import EXPECTS as SMTP_EXPECTS, parse_sender, parse_server
 
 
 class SettingsError(ValueError):
@@ -56,8 +58,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     result_wait: float = 2.0
     #: Seconds that a window of a table waits for events that are late before it is closed.
     window_grace: float = 30.0
-    #: Key that signs sessions; None: `signing_key` makes one in the data folder.
-    jwt_secret: str | None = None
     #: Seconds that an access token is good for.
     access_token: int = 900
     #: Seconds that a session may go without being renewed, and that it lasts whatever comes.
@@ -65,6 +65,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_lifetime: int = 90 * 86_400
     #: Whether session cookies are for TLS only.
     cookie_secure: bool = True
+    #: Keys of session tokens, of which the first signs and all verify; none: `keys.Keyring` keeps its own in the data
+    #: folder.
+    jwt_secrets: tuple[str, ...] = ()
+    #: Key that ids, links and the like follow from; None: `keys.id_secret` makes one in the data folder.
+    id_secret: str | None = None
     #: Cost of hashing a password (argon2id): passes, KiB of memory, lanes.
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
@@ -78,6 +83,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits_strangers: Quota = STRANGERS
     #: Networks of the proxies whose word on a client's address is taken.
     trusted_proxies: tuple[Network, ...] = ()
+    #: Where people reach the gateway, without a slash at the end; None: `public_url` says.
+    public_url: str | None = None
+    #: Server that mail is handed to; None: mails are files in the data folder.
+    smtp_url: str | None = None
+    #: Whom mail is from.
+    mail_from: str = "DevConnect <devconnect@localhost>"
     #: Name of a worker process among those of its role; None: the host's name and the port.
     worker_instance: str | None = None
     #: Seconds that a worker may be away and find its partitions again; after that others have them.
@@ -133,7 +144,7 @@ class Variable(NamedTuple):
             return self.parse(raw)
         except ValueError as error:
             why = f" ({error})" if isinstance(error, PolicyError) else ""
-            shown = "…" if self.field == "jwt_secret" else repr(raw)
+            shown = "…" if self.field in SECRET_FIELDS else repr(raw)
             raise SettingsError(f"{self.name} is {shown}: expected {self.expects}{why}") from None
 
 
@@ -174,6 +185,27 @@ def _yes_or_no(raw: str) -> bool:
     return answers[raw.lower()]
 
 
+def _without_slash(raw: str) -> str:
+    return raw.rstrip("/")
+
+
+def _secrets(raw: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in raw.split(","))
+    if not all(len(secret) >= SECRET_LEAST for secret in found) or len(set(found)) < len(found):
+        raise ValueError(raw)
+    return found
+
+
+def _smtp(raw: str) -> str:
+    parse_server(raw)
+    return raw
+
+
+def _sender(raw: str) -> str:
+    parse_sender(raw)
+    return raw
+
+
 def _kafka(raw: str) -> str:
     servers = raw.removeprefix("kafka://").rstrip("/")
     for server in servers.split(","):
@@ -192,6 +224,11 @@ def _networks(raw: str) -> tuple[Network, ...]:
 
 
 _POLICY = 'quotas such as "requests=10/day messages=20/min writes=60/min reads=600/min feed=10"'
+#: Characters that a secret has at least.
+SECRET_LEAST = 32
+#: Fields whose values are told to nobody, not even when they are wrong.
+SECRET_FIELDS = frozenset({"jwt_secrets", "id_secret", "smtp_url"})
+
 _PORT = "a port, 1 to 65535"
 _FREE_PORT = "a port, 1 to 65535, or 0 for a free one"
 
@@ -210,7 +247,6 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PARTITIONS", "partitions", _whole(1, 1024), "a whole number, 1 to 1024"),
     Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("WINDOW_GRACE_SECONDS", "window_grace", _seconds(0, 3600), "seconds, 0 to 3600"),
-    Variable("JWT_SECRET", "jwt_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
     Variable("ACCESS_TOKEN_SECONDS", "access_token", _whole(10, 1200), "seconds, 10 to 1200"),
     Variable("SESSION_IDLE_SECONDS", "session_idle", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
     Variable("SESSION_LIFETIME_SECONDS", "session_lifetime", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
@@ -224,6 +260,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LIMITS_GOLD", "limits_gold", _policy(GOLD), _POLICY),
     Variable("LIMITS_STRANGERS", "limits_strangers", parse_quota, 'a quota such as "60/min"'),
     Variable("TRUSTED_PROXIES", "trusted_proxies", _networks, "networks such as 10.0.0.0/8,2001:db8::/32"),
+    Variable(
+        "JWT_SECRET", "jwt_secrets", _secrets, "random texts of at least 32 characters, each another, with commas"
+    ),
+    Variable("ID_SECRET", "id_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
+    Variable("PUBLIC_URL", "public_url", _matching(r"https?://[^\s/?#@]+", _without_slash), "http(s)://host[:port]"),
+    Variable("SMTP_URL", "smtp_url", _smtp, SMTP_EXPECTS),
+    Variable("MAIL_FROM", "mail_from", _sender, "an address, or a name and an address: DevConnect <mail@example.org>"),
     Variable("DEAD_LETTER_RUN", "dead_letter_run", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
     Variable("DEAD_LETTER_SHARE_PERCENT", "dead_letter_share", _whole(1, 100), "percent, 1 to 100"),
     Variable("DEAD_LETTER_WINDOW", "dead_letter_window", _whole(10, 1_000_000), "a whole number, 10 to 1000000"),
@@ -270,26 +313,56 @@ def _unquoted(value: str) -> str:
     return re.split(r"\s+#", value)[0].strip() if not value.startswith("#") else ""
 
 
+def public_url(settings: Settings) -> str:
+    """Where people reach the gateway: PUBLIC_URL, else HOST and PORT, which are the gateway's in the gateway alone."""
+    return settings.public_url or f"http://{reachable(settings.host)}:{settings.port}"
+
+
+def reachable(host: str) -> str:
+    """The host to ask when a server listens on `host`: one that listens on all addresses is asked at loopback."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
+    return f"[{name}]" if ":" in name else name
+
+
 def signing_key(settings: Settings) -> str:
-    """The key that signs sessions: JWT_SECRET, or a random one kept in `DATA_DIR/secret` (mode 0600).
+    """The key that signs sessions: the first of JWT_SECRET, or a random one kept in `DATA_DIR/secret` (mode 0600).
 
     Safe with many processes at once: all of them get the one that was stored first.
     """
-    if settings.jwt_secret:
-        return settings.jwt_secret
+    return settings.jwt_secrets[0] if settings.jwt_secrets else kept_secret(settings)
+
+
+def kept_secret(settings: Settings) -> str:
+    """The random text in `DATA_DIR/secret`, which is made when it isn't there."""
     path = settings.data_dir / "secret"
-    if not path.exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"secret.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(own, path)
-        except FileExistsError:
-            pass
-        finally:
-            own.unlink()
-    return path.read_text().strip()
+    make_once(path, new_secret)
+    return path.read_text("utf-8").strip()
+
+
+def new_secret() -> str:
+    """A random text for a key."""
+    return secrets.token_urlsafe(48)
+
+
+def make_once(path: Path, make: Callable[[], str]) -> None:
+    """Make a private file (mode 0600) where there is none.
+
+    Safe with many processes at once: for all of them it holds what was stored first.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write_private(own, make())
+    with suppress(FileExistsError):
+        os.link(own, path)
+    own.unlink()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that isn't there yet, for its owner alone; it is on the disk on return."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -53,7 +53,9 @@ class Gate:
         """Who asks; ProblemError(not_logged_in) when that can't be said, or their session is over."""
         claims = self._tokens.read(self._token(request))
         if claims is None:
-            raise not_logged_in("This token is none of ours, or it is over: renew it, or log in again.", "invalid_token")
+            raise not_logged_in(
+                "This token is none of ours, or it is over: renew it, or log in again.", "invalid_token"
+            )
         if self._ends.ended(claims.session):
             raise _over()
         reading = self._reads.reading()
@@ -101,7 +103,9 @@ def has_credentials(request: web.Request, cookies: Cookies) -> bool:
 def require_role(caller: Caller, roles: Collection[Role]) -> None:
     """ProblemError(not_allowed) unless the caller has one of these roles."""
     if caller.role not in roles:
-        raise ProblemError("not_allowed", f"Only {' and '.join(sorted(roles))} may do this: ask an operator for the role.")
+        raise ProblemError(
+            "not_allowed", f"Only {' and '.join(sorted(roles))} may do this: ask an operator for the role."
+        )
 
 
 def _over() -> ProblemError:

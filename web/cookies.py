@@ -50,6 +50,4 @@ class Cookies:
         self, response: web.StreamResponse, name: str, value: str, until: int, path: str, same_site: str
     ) -> None:
         age = max(0, (until - self._clock.now_ms()) // 1000)
-        response.set_cookie(
-            name, value, max_age=age, path=path, secure=self._secure, httponly=True, samesite=same_site
-        )
+        response.set_cookie(name, value, max_age=age, path=path, secure=self._secure, httponly=True, samesite=same_site)

@@ -138,9 +138,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
         if one.get("default", ...) is None:
             del one["default"]
         text = one.pop("description", "")
-        found.append(
-            {"name": name, "in": "query", "required": name in required, "description": text, "schema": one}
-        )
+        found.append({"name": name, "in": "query", "required": name in required, "description": text, "schema": one})
     return found
 
 
@@ -176,7 +174,9 @@ def _successes(operation: Operation) -> dict[str, Any]:
         headers |= {
             "X-Source": _said("`cache`, or `database` as soon as any of it came from there."),
             "X-As-Of": _said("Everything up to this time is in it: milliseconds since 1970.", {"type": "integer"}),
-            "X-Behind": _said("After Read-After, where waiting didn't help: commands not applied yet.", {"type": "integer"}),
+            "X-Behind": _said(
+                "After Read-After, where waiting didn't help: commands not applied yet.", {"type": "integer"}
+            ),
             "ETag": _said("Names this state."),
         }
         plain = {"304": {"description": "It is what If-None-Match names."}}

@@ -36,9 +36,9 @@ class SearchQuery(PageQuery, frozen=True):
     """What to look for, and in the conversation with whom only."""
 
     q: Annotated[str, Meta(min_length=1, max_length=200, description="Words, all of which a message must have.")]
-    user: Annotated[str, Meta(min_length=1, max_length=100, description="Only what was said with this person.")] | None = (
-        None
-    )
+    user: (
+        Annotated[str, Meta(min_length=1, max_length=100, description="Only what was said with this person.")] | None
+    ) = None
 
 
 class PresenceQuery(Query, frozen=True):

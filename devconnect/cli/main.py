@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tables": ("devconnect.cli.tables:tables", "Read the tables that the fleet keeps."),
     "dlq": ("devconnect.cli.dlq:dlq", "Look at dead letters, try them again, drop them."),
     "users": ("devconnect.cli.users:users", "Look after accounts and their roles."),
+    "keys": ("devconnect.cli.keys:keys", "Show and change the keys of session tokens."),
     "replay": ("devconnect.cli.replay:replay", "Play a recorded interaction trace through the gateway."),
     "bench": ("devconnect.cli.bench:bench", "Measure the fleet against its peers, and its latency."),
 }

@@ -17,8 +17,7 @@ from devconnect.replay import plan, trace
 from devconnect.replay.client import RefusedError, UnreachableError
 from devconnect.replay.report import Summary, lines
 from devconnect.replay.session import Options, replay as play
-from devconnect.runner.plan import reachable
-from devconnect.settings import Settings
+from devconnect.settings import Settings, reachable
 
 
 @click.command()

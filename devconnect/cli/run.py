@@ -30,10 +30,9 @@ from devconnect.runner.plan import (
     environment,
     moved,
     plan,
-    reachable,
     read_procfile,
 )
-from devconnect.settings import Settings, read_dotenv
+from devconnect.settings import Settings, public_url, reachable, read_dotenv
 from devconnect.stack import Addresses, Progress, StackError, ports, process
 
 #: Seconds that an interrupted start of the stack has to come to its end, and once more when it is hurried.
@@ -159,7 +158,12 @@ class Session:
     def _serve(self, addresses: Addresses) -> None:
         """Keeps Procfile's processes running until somebody asks to stop, then stops all there is."""
         planned = self._plan()
-        base = {**read_dotenv(Path.cwd() / ".env"), **os.environ, "HOST": self._settings.host}
+        base = {
+            **read_dotenv(Path.cwd() / ".env"),
+            **os.environ,
+            "HOST": self._settings.host,
+            "PUBLIC_URL": public_url(self._settings),
+        }
         fleet = Fleet(
             planned,
             env=environment(base, data_dir=self._settings.data_dir, addresses=addresses),

@@ -98,9 +98,3 @@ def can_listen(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def reachable(host: str) -> str:
-    """The host to ask when a server listens on `host`: one that listens on all addresses is asked at loopback."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
-    return f"[{name}]" if ":" in name else name

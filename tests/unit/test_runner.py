@@ -14,11 +14,10 @@ from devconnect.runner.plan import (
     environment,
     moved,
     plan,
-    reachable,
     read_procfile,
 )
 from devconnect.runner.readiness import Health, understand, watch
-from devconnect.settings import Settings
+from devconnect.settings import Settings, reachable
 from devconnect.stack import Addresses
 from devconnect.stack.process import Record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devconnect.settings import VARIABLES, Settings, SettingsError, read_dotenv, signing_key
+from devconnect.settings import VARIABLES, Settings, SettingsError, public_url, read_dotenv, signing_key
 
 
 def test_with_nothing_set_there_are_defaults() -> None:
@@ -46,6 +46,16 @@ def test_urls_are_read() -> None:
         ("LOG_LEVEL", "loud"),
         ("ARGON2_MEMORY_KIB", "1e3"),
         ("JWT_SECRET", "short"),
+        ("JWT_SECRET", "k" * 32 + ",short"),
+        ("JWT_SECRET", ",".join(["k" * 32] * 2)),
+        ("ID_SECRET", "short"),
+        ("PUBLIC_URL", "devconnect.example"),
+        ("PUBLIC_URL", "https://devconnect.example/app"),
+        ("PUBLIC_URL", "https://somebody@devconnect.example"),
+        ("SMTP_URL", "mail.example.org"),
+        ("SMTP_URL", "smtp://mail.example.org?starttls=perhaps"),
+        ("MAIL_FROM", "nobody"),
+        ("MAIL_FROM", "Dev\nBcc: all@example.org <mail@example.org>"),
     ],
 )
 def test_a_wrong_value_names_its_variable_in_one_line(name: str, value: str) -> None:
@@ -54,9 +64,18 @@ def test_a_wrong_value_names_its_variable_in_one_line(name: str, value: str) -> 
     assert "\n" not in str(error.value)
 
 
-def test_a_secret_is_never_shown() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET", "hunter2"),
+        ("JWT_SECRET", "k" * 32 + ",hunter2"),
+        ("ID_SECRET", "hunter2"),
+        ("SMTP_URL", "smtp://me:hunter2@host:port"),
+    ],
+)
+def test_a_secret_is_never_shown(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as error:
-        Settings.load({"JWT_SECRET": "hunter2"})
+        Settings.load({name: value})
     assert "hunter2" not in str(error.value)
 
 
@@ -88,6 +107,21 @@ def test_the_key_is_made_once_for_all_and_is_private(tmp_path: Path) -> None:
     assert len(keys.pop()) >= 32
     assert [file.name for file in settings.data_dir.iterdir()] == ["secret"]
     assert stat.S_IMODE((settings.data_dir / "secret").stat().st_mode) == 0o600
+
+
+def test_keys_come_with_commas_and_an_address_without_its_last_slash() -> None:
+    one, other = "a" * 32, "b" * 32
+    settings = Settings.load({"JWT_SECRET": f"{one}, {other}", "PUBLIC_URL": "https://devconnect.example/"})
+    assert settings.jwt_secrets == (one, other)
+    assert public_url(settings) == "https://devconnect.example"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:9000"), ("0.0.0.0", "http://127.0.0.1:9000"), ("::", "http://[::1]:9000")],
+)
+def test_without_a_public_address_it_is_where_the_gateway_listens(host: str, url: str) -> None:
+    assert public_url(Settings.load({"HOST": host, "PORT": "9000"})) == url
 
 
 def test_a_key_that_is_set_is_the_key(tmp_path: Path) -> None:

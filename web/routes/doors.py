@@ -36,7 +36,13 @@ class Opened(NamedTuple):
 
 
 def open_reply(
-    call: AnyCall, outcome: Outcome, opened: Opened, headers: Mapping[str, str], *, status: int, in_cookies: bool,
+    call: AnyCall,
+    outcome: Outcome,
+    opened: Opened,
+    headers: Mapping[str, str],
+    *,
+    status: int,
+    in_cookies: bool,
     more: Mapping[str, Any] | None = None,
 ) -> Reply:
     """The answer with the session's tokens. One of 202 has them too: they are good as soon as the session exists."""

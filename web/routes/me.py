@@ -32,7 +32,9 @@ def change_me(call: Call[bodies.ChangeProfile, NoQuery]) -> c.ChangeProfile:
 def _version(tag: str) -> int:
     number = tag.strip('"')
     if tag != f'"{number}"' or not (number.isascii() and number.isdecimal() and len(number) <= 16):
-        raise ProblemError("precondition_failed", "If-Match is the ETag of `GET /v1/me`: read it again, then repeat this.")
+        raise ProblemError(
+            "precondition_failed", "If-Match is the ETag of `GET /v1/me`: read it again, then repeat this."
+        )
     return int(number)
 
 
@@ -157,7 +159,12 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=SessionOpened,
         secret=True,
         problems=(
-            "wrong_credentials", "too_many_attempts", "password_refused", "too_busy", "user_unknown", "session_unknown"
+            "wrong_credentials",
+            "too_many_attempts",
+            "password_refused",
+            "too_busy",
+            "user_unknown",
+            "session_unknown",
         ),
         description="Every session ends; the one that asks goes on under a new id, with new tokens.",
         **_TAG,
