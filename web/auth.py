@@ -9,15 +9,11 @@ from devconnect.events.base import Role
 from devconnect.ports.clock import Clock
 from devconnect.ports.reads import Reads, SessionView, UserView
 from web.cookies import Cookies
-from web.cors import Origins
+from web.cors import origin_allowed
 from web.problems import ProblemError, not_logged_in
 from web.reads import ReadModels
 from web.tokens import Claims, Tokens
 from web.who import Caller
-
-#: Methods that change nothing, and which other sites may have a browser send.
-SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
-
 
 class Ends(Protocol):
     """The ends of sessions as Kafka tells them: good also where no store can be asked."""
@@ -29,11 +25,9 @@ class Ends(Protocol):
 class Gate:
     """Lets people in. A session counts as open where nobody who may know says otherwise."""
 
-    def __init__(
-        self, tokens: Tokens, reads: ReadModels, *, ends: Ends, cookies: Cookies, origins: Origins, clock: Clock
-    ) -> None:
+    def __init__(self, tokens: Tokens, reads: ReadModels, *, ends: Ends, cookies: Cookies, clock: Clock) -> None:
         self._tokens, self._reads, self._ends = tokens, reads, ends
-        self._cookies, self._origins, self._clock = cookies, origins, clock
+        self._cookies, self._clock = cookies, clock
         self._cache: Reads = reads.cache
 
     def at_hand(self, request: web.Request) -> Caller | None:
@@ -89,7 +83,7 @@ class Gate:
 
     def insist_on_origin(self, request: web.Request) -> None:
         """ProblemError(origin_not_allowed) for what another site may have had a browser send with our cookies."""
-        if request.method not in SAFE and not self._origins.trusts(request):
+        if not origin_allowed(request):
             raise ProblemError(
                 "origin_not_allowed", "With a cookie only pages of this service may ask: send the token as a header."
             )

@@ -50,9 +50,9 @@ class Doorkeeper:
 
     async def recognise(self, caller: Caller, password: str, place: str, field: str) -> None:
         """Insist on the password of who is logged in: ProblemError(wrong_password), (too_many_attempts)."""
-        account = caller.user.email
-        attempt = await self._throttle.attempt("log_in", account, place, self._devices.make(account))
-        if await self._verified(attempt, account, password) != caller.user.id:
+        # Counted by themselves: who isn't logged in can't use up what those have who are.
+        attempt = await self._throttle.attempt("log_in", f"session of {caller.user.id}", place)
+        if await self._verified(attempt, caller.user.email, password) != caller.user.id:
             text = "is not the account's password"
             raise ProblemError("wrong_password", f"`{field}` {text}.", errors=(FieldError(field, text),))
         await self._throttle.succeeded(attempt)

@@ -85,7 +85,7 @@ class Gateway:
         ids, tokens = Ids(parts.id_secret), Tokens(parts.keys, parts.clock)
         reads = ReadModels(parts.cache, parts.database, parts.clock, parts.metrics)
         cookies = Cookies(parts.settings, parts.clock)
-        devices = DeviceTokens(parts.id_secret)
+        devices = DeviceTokens(parts.id_secret, parts.clock)
         throttle = Throttle(parts.id_secret, parts.allowances, devices, parts.metrics)
         return cls(
             parts=parts,

@@ -23,8 +23,8 @@ Q = TypeVar("Q")
 
 #: Who may: anybody (also those who aren't logged in), or whoever has this role or a higher one.
 Who = Literal["anybody", "member", "analyst", "operator"]
-#: The quota that a request is counted against; "" for none.
-Quota = Literal["", "reads", "writes", "messages", "requests"]
+#: The quota that a request is counted against.
+Quota = Literal["reads", "writes", "messages", "requests"]
 #: The roles that are enough.
 ROLES: Mapping[Who, frozenset[Role]] = {
     "anybody": frozenset(RANKS),

@@ -17,6 +17,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "wrong_credentials": (401, "Wrong e-mail address or password"),
     "link_invalid": (410, "The link is not good (any more)"),
     "session_reused": (401, "The renewal token was used before"),
+    "wrong_password": (403, "Not the account's password"),
     "not_allowed": (403, "Not allowed"),
     "origin_not_allowed": (403, "Another site has sent this"),
     "not_connected": (403, "Not connected"),

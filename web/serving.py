@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from aiohttp import web
 
 from devconnect.events.base import Role
+from devconnect.events.commands import AnyCommand
 from web.answers import Accepted, PendingCommand, encode
 from web.auth import has_credentials, require_role
 from web.calls import AnyCall, Call
 from web.commands import HEADER, Outcome, link
 from web.gateway import Gateway
+from web.limits import headers as told
 from web.marks import Mark
 from web.operations import ROLES, Operation, Quota, Reply
 from web.problems import ProblemError, problem_response
@@ -63,9 +65,9 @@ class Serving:
             if caller is not None and caller.role not in roles:
                 require_role(caller, roles)
             call: AnyCall = Call(self._gateway, request, caller)
-            headers = self._limits.at_hand(caller) if caller else None
+            headers = self._limits.read(caller.user.tier, caller.user.id) if caller else None
             if headers is None:
-                headers = await self._limits.reads(request, caller)
+                headers = await self._lease(request, caller)
             if not is_private and has_credentials(request, self._gateway.cookies):
                 call.admit(await self._gate.admit(request))
             call.query = read_query(request, kind)
@@ -80,6 +82,12 @@ class Serving:
         caller = await self._gate.admit(request)
         require_role(caller, roles)
         return caller
+
+    async def _lease(self, request: web.Request, caller: Caller | None) -> Headers:
+        if caller is not None:
+            return await self._limits.reads(caller.user.tier, caller.user.id)
+        network = self._gateway.place(request)
+        return self._limits.stranger(network) or await self._limits.strangers(network)
 
     async def _wait(self, text: str) -> Headers:
         """Wait for what the reader has done before, within bounds; what is still missing then is said."""
@@ -123,10 +131,20 @@ class Serving:
             call.order = self._gateway.commander.order(request, call.me.user.id, call.body)
             command = operation.make(call)
             headers = await self._charge(operation, call)
-            outcome = await self._gateway.commander.ask(command, call.order.wait)
-            return self.command_response(outcome, operation.status, headers)
+            outcome = await self._ask(operation, call, command)
+            return command_response(outcome, operation.status, headers)
 
         return serve
+
+    async def _ask(self, operation: Operation, call: AnyCall, command: AnyCommand) -> Outcome:
+        """Hand the command over; what Kafka hasn't taken isn't counted."""
+        try:
+            return await self._gateway.commander.ask(command, call.order.wait)
+        except ProblemError as problem:
+            if problem.code == "kafka_unavailable":
+                user = call.me.user
+                await self._limits.give_back(quota_of(operation, call), user.tier, user.id, command.id)
+            raise
 
     async def _act(self, operation: Operation, call: AnyCall) -> web.StreamResponse:
         """What needs more than a command: the handler makes the order itself, and has it charged."""
@@ -141,24 +159,22 @@ class Serving:
         return response
 
     async def _charge(self, operation: Operation, call: AnyCall) -> Mapping[str, str]:
-        quota = operation.quota
-        found: Quota = quota if isinstance(quota, str) else quota(call.body)
         if call.caller is None:
-            return await self._limits.strangers(call.request)
-        return await self._limits.take(found, call.caller, call.order.id)
+            return await self._lease(call.request, None)
+        user = call.caller.user
+        return told(await self._limits.take(quota_of(operation, call), user.tier, user.id, call.order.id))
 
     def _outcome_response(self, reply: Reply, status: int) -> web.StreamResponse:
         if reply.outcome is None:
             return web.Response(
                 body=encode(reply.data), status=status, headers={"Content-Type": "application/json", **reply.headers}
             )
-        return self.command_response(reply.outcome, status, reply.headers, reply.data)
+        return command_response(reply.outcome, status, reply.headers, reply.data)
 
-    def command_response(
-        self, outcome: Outcome, status: int, headers: Mapping[str, str], more: Mapping[str, object] | None = None
-    ) -> web.Response:
-        """The answer to a command: its result with `status`, its problem, or 202. `more` is put beside either."""
-        return command_response(outcome, status, headers, more)
+
+def quota_of(operation: Operation, call: AnyCall) -> Quota:
+    """What the request is counted against."""
+    return operation.quota if isinstance(operation.quota, str) else operation.quota(call.body)
 
 
 def command_response(

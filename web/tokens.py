@@ -41,6 +41,10 @@ class Keys(Protocol):
     def find(self, kid: str) -> Key | None:
         """The one of this id, if it still verifies."""
 
+    @property
+    def version(self) -> int:
+        """Grows with every change of the ring."""
+
 
 class Claims(NamedTuple):
     """What an access token says: user id, session id, and its end in seconds since 1970."""
@@ -64,6 +68,7 @@ class Tokens:
     def __init__(self, keys: Keys, clock: Clock) -> None:
         self._keys, self._clock = keys, clock
         self._known: dict[str, Claims] = {}
+        self._version = keys.version
 
     def access(self, user: str, session: str, expires_at: int) -> str:
         """A token that is good until `expires_at` (milliseconds since 1970), if the session is open."""
@@ -76,6 +81,10 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """What an access token says; None when it is none of ours, or is over."""
+        if self._keys.version != self._version:
+            # A key may be retired: every signature counts anew.
+            self._known.clear()
+            self._version = self._keys.version
         claims = self._known.get(token)
         if claims is None:
             claims = self._verified_access(token)
@@ -95,10 +104,6 @@ class Tokens:
         if found is None or found["exp"] * 1000 <= self._clock.now_ms() or type(found.get("gen")) is not int:
             return None
         return Renewal(found["sub"], found["sid"], found["gen"])
-
-    def forget(self) -> None:
-        """Check every signature anew: the ring has changed."""
-        self._known.clear()
 
     def _signed(self, kind: Kind, claims: Mapping[str, Any]) -> str:
         key = self._keys.current()

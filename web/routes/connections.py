@@ -103,14 +103,14 @@ async def read_reports(call: Call[None, ReportsQuery]) -> Reply:
     """What people have told the operators, newest first."""
     asked = call.query
     is_open = asked.state == "open"
-    page = await paged(asked, call.gateway.parts.database.reports(asked.cursor, asked.limit, is_open=is_open))
+    page = await paged(asked, call.gateway.parts.records.reports(asked.cursor, asked.limit, is_open=is_open))
     return Reply(data={"items": page.items, "next": page.next}, source="database")
 
 
 async def close_report(call: Call[bodies.CloseReport, NoQuery]) -> Reply:
     """Be done with a report."""
     gateway = call.gateway
-    report = await gateway.parts.database.report(call.ident("report", "report_unknown"))
+    report = await gateway.parts.records.report(call.ident("report", "report_unknown"))
     if report is None:
         raise ProblemError("report_unknown", "There is no such report.")
     call.order = gateway.commander.order(call.request, call.me.user.id, call.body)

@@ -86,8 +86,8 @@ async def search_messages(call: Call[None, SearchQuery]) -> Reply:
     """Messages of the own conversations that have all of these words, newest first."""
     asked = call.query
     peer = known_user(asked.user) if asked.user is not None else None
-    database = call.gateway.parts.database
-    page = await paged(asked, database.search(call.me.user.id, asked.q, peer, asked.cursor, asked.limit))
+    records = call.gateway.parts.records
+    page = await paged(asked, records.search(call.me.user.id, asked.q, peer, asked.cursor, asked.limit))
     items = tuple(map(answers.message, page.items))
     return Reply(data=Page(items=items, next=page.next), source="database")
 

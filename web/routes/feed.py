@@ -12,7 +12,7 @@ async def read_feed(call: Call[None, PageQuery]) -> Reply:
     """Cards of people with whom the reader has nothing yet."""
     asked, me = call.query, call.me.user
     reading = call.gateway.reads.reading()
-    size = call.gateway.limits.feed_size(call.me, asked.limit)
+    size = min(asked.limit, call.gateway.limits.feed(me.tier))
     page = await paged(asked, reading.feed(me.id, me.profile.skills, asked.cursor, size))
     people = await reading.users(page.items)
     items = tuple(answers.feed_card(user, me) for user in people if user is not None and not user.deleted)

@@ -48,8 +48,8 @@ async def change_password(call: Call[bodies.ChangePassword, NoQuery]) -> Reply:
     gateway, me, body = call.gateway, call.me, call.body
     call.order = gateway.commander.order(call.request, me.user.id, body)
     headers = await call.charge()
-    await gateway.insist_on_password(body.new_password, (me.user.email, me.user.profile.name), field="new_password")
-    await gateway.reauthenticate(call.request, me, body.current_password, field="current_password")
+    await gateway.doorkeeper.insist_on(body.new_password, (me.user.email, me.user.profile.name), "new_password")
+    await gateway.doorkeeper.recognise(me, body.current_password, gateway.place(call.request), "current_password")
     hashed = await gateway.parts.passwords.hash(body.new_password)
     ends = lifetime(gateway, call.order.at)
     successor = gateway.ids.session(call.order.id)
@@ -76,7 +76,7 @@ async def change_email(call: Call[bodies.ChangeEmail, NoQuery]) -> Reply:
         raise bad_field("email", "is the account's address already")
     call.order = gateway.commander.order(call.request, me.user.id, body)
     headers = await call.charge()
-    await gateway.reauthenticate(call.request, me, body.password, field="password")
+    await gateway.doorkeeper.recognise(me, body.password, gateway.place(call.request), "password")
     order = c.ChangeEmail(**call.common(), email=email)
     return Reply(outcome=await gateway.commander.ask(order, call.order.wait), headers=headers)
 
@@ -101,7 +101,7 @@ async def delete_me(call: Call[bodies.DeleteAccount, NoQuery]) -> Reply:
     gateway, me = call.gateway, call.me
     call.order = gateway.commander.order(call.request, me.user.id, call.body)
     headers = await call.charge()
-    await gateway.reauthenticate(call.request, me, call.body.password, field="password")
+    await gateway.doorkeeper.recognise(me, call.body.password, gateway.place(call.request), "password")
     outcome = await gateway.commander.ask(c.DeleteAccount(**call.common()), call.order.wait)
     return Reply(outcome=outcome, headers=headers)
 
@@ -137,7 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Close the account",
         body=bodies.DeleteAccount,
         answer=Deleted,
-        problems=("wrong_credentials", "too_many_attempts", "too_busy", "user_unknown"),
+        problems=("wrong_password", "too_many_attempts", "too_busy", "user_unknown"),
         **_TAG,
     ),
     command(
@@ -159,7 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=SessionOpened,
         secret=True,
         problems=(
-            "wrong_credentials",
+            "wrong_password",
             "too_many_attempts",
             "password_refused",
             "too_busy",
@@ -176,7 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Move to another address",
         body=bodies.ChangeEmail,
         answer=LinkSent,
-        problems=("wrong_credentials", "too_many_attempts", "too_busy", "user_unknown"),
+        problems=("wrong_password", "too_many_attempts", "too_busy", "user_unknown"),
         description="A link is mailed to the new address, and the account has it once that is followed.",
         **_TAG,
     ),

@@ -10,6 +10,7 @@ from web.calls import AnyCall, Call
 from web.operations import Operation, Reply, action, command, read
 from web.problems import not_logged_in
 from web.queries import NoQuery, SessionsQuery
+from web.serving import command_response
 from web.routes.doors import Opened, lifetime, open_reply
 
 _DEVICE_TOKEN = "Device-Token"
@@ -22,7 +23,8 @@ async def log_in(call: Call[bodies.LogIn, NoQuery]) -> Reply:
     call.order = gateway.commander.order(call.request, email or body.email, body)
     headers = await call.charge()
     device_token = body.device_token or call.request.headers.get(_DEVICE_TOKEN, "")
-    user, device_token = await gateway.doorkeeper.let_in(call.request, email, body.password, device_token)
+    place = gateway.place(call.request)
+    user, device_token = await gateway.doorkeeper.let_in(body.email, body.password, place, device_token)
     ends = lifetime(gateway, call.order.at)
     order = c.LogIn(
         **call.order.common(user),
@@ -30,7 +32,7 @@ async def log_in(call: Call[bodies.LogIn, NoQuery]) -> Reply:
         expires_at=ends.expires_at,
         ends_at=ends.ends_at,
         device=normalise.line(body.device),
-        place=gateway.place(call.request),
+        place=place,
     )
     outcome = await gateway.commander.ask(order, call.order.wait)
     opened = Opened(user, order.session, ends.expires_at, ends.ends_at)
@@ -70,7 +72,7 @@ async def renew_session(call: Call[bodies.Renew, NoQuery]) -> Reply:
 async def read_sessions(call: AnyCall) -> Reply:
     """The own open sessions."""
     me, now = call.me, call.gateway.parts.clock.now_ms()
-    found = await call.gateway.parts.database.sessions(me.user.id)
+    found = await call.gateway.parts.records.sessions(me.user.id)
     shown = [
         SessionAnswer(
             id=one.id,
@@ -120,7 +122,7 @@ def _dropped(call: AnyCall, reply: Reply, *, is_own: bool) -> Reply:
     """Cookies of a session that is over go with it."""
     if not is_own or reply.outcome is None or "Cookie" not in call.request.headers:
         return reply
-    response = call.gateway.respond(reply.outcome, 200, reply.headers)
+    response = command_response(reply.outcome, 200, reply.headers)
     call.gateway.cookies.drop(response)
     return Reply(response=response)
 
@@ -131,7 +133,7 @@ async def request_reset(call: Call[bodies.RequestReset, NoQuery]) -> Reply:
     email = bodies.address_of(call.body)
     call.order = gateway.commander.order(call.request, email, call.body)
     headers = await call.charge()
-    await gateway.doorkeeper.count_reset(call.request, email)
+    await gateway.doorkeeper.attempt("reset", email, gateway.place(call.request))
     found = await gateway.parts.credentials.credentials(email)
     user = found[0] if found else ""
     order = c.RequestPasswordReset(**call.order.common(user or "nobody"), email=email, user=user)
@@ -145,7 +147,7 @@ async def confirm_reset(call: Call[bodies.ConfirmReset, NoQuery]) -> Reply:
     link = gateway.read_link("reset-password", body.token)
     call.order = gateway.commander.order(call.request, link.user, body)
     headers = await call.charge()
-    await gateway.insist_on_password(body.new_password, (), field="new_password")
+    await gateway.doorkeeper.insist_on(body.new_password, (), "new_password")
     hashed = await gateway.parts.passwords.hash(body.new_password)
     order = c.ResetPassword(**call.order.common(link.user), ticket=link.ticket, password_hash=hashed)
     return Reply(outcome=await gateway.commander.ask(order, call.order.wait), headers=headers)

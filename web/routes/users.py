@@ -18,11 +18,15 @@ async def sign_up(call: Call[bodies.SignUp, NoQuery]) -> Reply:
     email, profile = bodies.address_of(body), bodies.profile_of(body)
     call.order = gateway.commander.order(call.request, email, body)
     headers = await call.charge()
-    await gateway.insist_on_password(body.password, (email, profile["name"]))
+    await gateway.doorkeeper.insist_on(body.password, (email, profile["name"]))
+    attempt = await gateway.doorkeeper.attempt("sign_up", email, gateway.place(call.request))
     user = gateway.ids.user(call.order.id, email, gateway.parts.commands)
     hashed = await gateway.parts.passwords.hash(body.password)
     order = c.SignUp(**call.order.common(user), user=user, email=email, password_hash=hashed, **profile)
-    return Reply(outcome=await gateway.commander.ask(order, call.order.wait), headers=headers)
+    outcome = await gateway.commander.ask(order, call.order.wait)
+    if outcome.decision is None or outcome.decision.problem is None:
+        await gateway.doorkeeper.succeeded(attempt)
+    return Reply(outcome=outcome, headers=headers)
 
 
 async def read_user(call: AnyCall) -> Reply:
@@ -53,7 +57,7 @@ def change_role(call: Call[bodies.ChangeRole, NoQuery]) -> c.ChangeRole:
 async def read_audit(call: Call[None, PageQuery]) -> Reply:
     """Who changed somebody's tier and role, newest first."""
     asked = call.query
-    page = await paged(asked, call.gateway.parts.desk_reads.audit(call.user(), asked.cursor, asked.limit))
+    page = await paged(asked, call.gateway.parts.records.audit(call.user(), asked.cursor, asked.limit))
     return Reply(data={"items": page.items, "next": page.next}, source="database")
 
 
@@ -69,7 +73,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=bodies.SignUp,
         status=201,
         answer=Account,
-        problems=("email_taken", "password_refused", "too_busy"),
+        problems=("email_taken", "password_refused", "too_many_attempts", "too_busy"),
         description="A link that proves the address is mailed there. The account can be used before it is followed.",
         tag="accounts",
     ),
