@@ -47,6 +47,16 @@ COMMANDS_PENDING = Metric(
 READS_FALLEN_BACK = Metric(
     name="reads_fallen_back", kind="counter", help="Reads that the database answered in place of Redis."
 )
+NEAR_HITS = Metric(name="near_cache_hits", kind="counter", help="Reads answered from what the gateway remembers.")
+NEAR_MISSES = Metric(
+    name="near_cache_misses", kind="counter", help="Reads of which not all was remembered, or known to be current."
+)
+NEAR_INVALIDATIONS = Metric(
+    name="near_cache_invalidations", kind="counter", help="Keys that Redis has said have changed."
+)
+NEAR_LOSSES = Metric(
+    name="near_cache_losses", kind="counter", help="Times that all was forgotten, since the connection was lost."
+)
 
 # The fleet.
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
@@ -150,6 +160,10 @@ ALL: tuple[Metric, ...] = (
     COMMAND_SECONDS,
     COMMANDS_PENDING,
     READS_FALLEN_BACK,
+    NEAR_HITS,
+    NEAR_MISSES,
+    NEAR_INVALIDATIONS,
+    NEAR_LOSSES,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,
