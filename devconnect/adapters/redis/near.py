@@ -1,4 +1,4 @@
-"""What was read of Redis and is known to be current, since Redis says what changes: on the connection it was read on."""
+"""What was read of Redis and is known to be current: Redis says what changes, on the connection it was read on."""
 
 import asyncio
 import time
@@ -76,7 +76,7 @@ class NearCache:
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._prove)
 
     def invalidated(self, keys: Sequence[str] | None) -> None:
-        """Forget these, or all. An answer that came before this may not have reached its reader yet: nor is that kept."""
+        """Forget these, or all. An answer that came before may be on its way to its reader still: nor is that kept."""
         if keys is None:
             self._forget()
             return
