@@ -16,7 +16,7 @@ from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
 from devconnect.ports.letters import History, Letters
 from devconnect.ports.metrics import Metric, Metrics
-from devconnect.ports.projections import Projections, TableRow, TableViews
+from devconnect.ports.projections import Mark, Projections, TableRow, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
 from devconnect.ports.truth import Truth, UnavailableError
 from devconnect.ports.windows import WindowLog
@@ -156,6 +156,7 @@ class MemoryProjections(Projections):
     def __init__(self) -> None:
         self.hook: Hook = no_hook
         self.updates: list[Update] = []
+        self.marks: dict[tuple[str, int], Mark] = {}
         self.whole = False
         #: False as after a restart of the store, which may have forgotten log-outs.
         self.sessions = True
@@ -163,6 +164,12 @@ class MemoryProjections(Projections):
     async def apply(self, updates: Sequence[Update]) -> None:
         self.hook("apply")
         self.updates.extend(updates)
+
+    async def applied(self, topic: str, marks: Mapping[int, Mark]) -> None:
+        self.hook("applied")
+        for partition, mark in marks.items():
+            before = self.marks.get((topic, partition), Mark(0, 0))
+            self.marks[topic, partition] = Mark(max(before.seq, mark.seq), max(before.at, mark.at))
 
     async def complete(self) -> bool:
         return self.whole

@@ -242,6 +242,11 @@ def _listed(found: Mapping[str, set[int]]) -> str:
     return ", ".join(f"{topic} {sorted(partitions)}" for topic, partitions in sorted(found.items())) or "nothing"
 
 
+def applied_up_to(worker: Worker, topic: str, partition: int) -> int:
+    """The offset up to which this worker is done with a partition; 0 where it knows of nothing."""
+    return worker.app.consumer.ledger.front(TP(topic, partition)) or 0
+
+
 def group_of(role: str) -> str:
     """The consumer group of the workers of a role."""
     return f"devconnect-{role}"

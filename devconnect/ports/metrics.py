@@ -58,6 +58,15 @@ ATTEMPTS_REFUSED = Metric(
 )
 LIMITS_LOCAL = Metric(
     name="limits_fallen_back", kind="counter", help="Times that limits were counted by this process in place of Redis."
+NEAR_HITS = Metric(name="near_cache_hits", kind="counter", help="Reads answered from what the gateway remembers.")
+NEAR_MISSES = Metric(
+    name="near_cache_misses", kind="counter", help="Reads of which not all was remembered, or known to be current."
+)
+NEAR_INVALIDATIONS = Metric(
+    name="near_cache_invalidations", kind="counter", help="Keys that Redis has said have changed."
+)
+NEAR_LOSSES = Metric(
+    name="near_cache_losses", kind="counter", help="Times that all was forgotten, since the connection was lost."
 )
 
 # The fleet.
@@ -165,6 +174,10 @@ ALL: tuple[Metric, ...] = (
     RATE_LIMITED,
     ATTEMPTS_REFUSED,
     LIMITS_LOCAL,
+    NEAR_HITS,
+    NEAR_MISSES,
+    NEAR_INVALIDATIONS,
+    NEAR_LOSSES,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from devconnect.domain.model import ConnectionState
 from devconnect.events.base import Role, Tier
@@ -71,6 +71,17 @@ class PositionView(Struct, frozen=True, kw_only=True):
     read: int
 
 
+class HistoryPage(Struct, frozen=True):
+    """A page of a conversation as it is sent: `items` is a JSON list of what a MessageView holds, newest first.
+
+    Encoded as it is, it is the whole answer: nothing in it is decoded on the way.
+    """
+
+    items: Raw
+    next: str | None
+    positions: list[PositionView]
+
+
 class PresenceView(Struct, frozen=True, kw_only=True):
     """Whether a person is here, and when they last were (milliseconds; 0 for never)."""
 
@@ -101,6 +112,12 @@ class Reads(Protocol):
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
         """The session and the user, in one round trip; None for what this store doesn't hold."""
 
+    def remembered(self, session: str, user: str) -> tuple[SessionView, UserView] | None:
+        """The same without asking the store, where both are at hand and known to be current; None otherwise.
+
+        The session isn't ended; whether it has expired is for the caller to look, each time.
+        """
+
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
 
@@ -114,6 +131,9 @@ class Reads(Protocol):
 
     async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
         """Messages, newest first."""
+
+    async def history_json(self, conversation: str, cursor: str | None, limit: int) -> HistoryPage | None:
+        """The same as it is sent, with the positions, in one round trip."""
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got."""

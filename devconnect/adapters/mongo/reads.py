@@ -11,6 +11,7 @@ from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, pag
 from devconnect.domain.model import ConnectionState, Position
 from devconnect.events.base import pair_of
 from devconnect.ports.reads import (
+    HistoryPage,
     MessageView,
     NotificationView,
     Page,
@@ -51,6 +52,10 @@ class MongoReads:
                 self._db[layout.SESSIONS].find_one({"_id": session}), self._db[layout.USERS].find_one({"_id": user})
             )
         return _session_view(login) if login else None, _user_view(account) if account else None
+
+    def remembered(self, session: str, user: str) -> None:
+        """None: nothing is kept here."""
+        return None
 
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
@@ -98,6 +103,11 @@ class MongoReads:
         async with reaching(self._within):
             records, after = await page(self._db, layout.HISTORY, f"{conversation}:", cursor, limit)
         return Page(tuple(map(_message_view, records)), after)
+
+    async def history_json(self, conversation: str, cursor: str | None, limit: int) -> HistoryPage:
+        """The same as it is sent, with the positions."""
+        found, positions = await asyncio.gather(self.history(conversation, cursor, limit), self.positions(conversation))
+        return HistoryPage(msgspec.Raw(msgspec.json.encode(found.items)), found.next, positions)
 
     async def positions(self, conversation: str) -> list[PositionView]:
         """How far each of the two has got; nowhere, where nothing was said yet."""

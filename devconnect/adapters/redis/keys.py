@@ -57,6 +57,11 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="d:<device> -> until:seq:at, of devices seen in the last day; seen, the newest `at`",
     ),
+    Key(
+        name="dc:{<user>}:online",
+        type="string",
+        holds="<until>:<seen>, the latest until of the devices above, and seen: all that is read of presence",
+    ),
     Key(name="dc:{<user>}:relations", type="hash", holds="other -> seq|state|s or o (who did it)|at"),
     Key(
         name="dc:{<user>}:relations:listed",
@@ -66,7 +71,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<conversation>}:messages",
         type="zset",
-        holds="the newest messages (JSON) by seq, at most 200, without a gap",
+        holds="the newest messages by seq, at most 200, without a gap: <seq><previous>, 16 digits each, and JSON",
         ttl="30 days after the newest",
     ),
     Key(
@@ -93,6 +98,11 @@ LAYOUT: tuple[Key, ...] = (
         type="string",
         holds="how many are taken, of a client's network (strangers), or of what is throttled (<action>:<of what>)",
         ttl="a window after the first use",
+    ),
+    Key(
+        name="dc:applied:<topic>",
+        type="hash",
+        holds="<partition> -> the highest seq applied; at:<partition> -> the time up to which all is applied",
     ),
     Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
     Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
@@ -133,6 +143,11 @@ def presence(user_id: str) -> str:
     return f"dc:{{{user_id}}}:presence"
 
 
+def online(user_id: str) -> str:
+    """Until when the user is here, and when they were last seen."""
+    return f"dc:{{{user_id}}}:online"
+
+
 def relations(user_id: str) -> str:
     """What is between the user and each other."""
     return f"dc:{{{user_id}}}:relations"
@@ -171,6 +186,11 @@ def marks(user_id: str) -> str:
 def limit(subject: str, kind: str) -> str:
     """What a user, a network or whoever else has used of a quota."""
     return f"dc:{{{subject}}}:limit:{kind}"
+
+
+def applied(topic: str) -> str:
+    """How far the events of a topic are applied."""
+    return f"dc:applied:{topic}"
 
 
 def answer(command: str) -> str:

@@ -54,23 +54,32 @@ end
 """)
 
 SET_PRESENCE = Script("""
--- KEYS presence; ARGV device, until, at, seq, milliseconds that a device is kept for
+-- KEYS presence, online; ARGV device, until, at, seq, milliseconds that a device is kept for
 local field = 'd:' .. ARGV[1]
 local stored = redis.call('HGET', KEYS[1], field)
 if not stored or tonumber(ARGV[4]) > tonumber(string.match(stored, ':(%d+):')) then
   redis.call('HSET', KEYS[1], field, ARGV[2] .. ':' .. ARGV[4] .. ':' .. ARGV[3])
 end
-local seen = tonumber(redis.call('HGET', KEYS[1], 'seen') or '-1')
-if tonumber(ARGV[3]) <= seen then return end
-redis.call('HSET', KEYS[1], 'seen', ARGV[3])
+local seen = redis.call('HGET', KEYS[1], 'seen')
+local newer = not seen or tonumber(ARGV[3]) > tonumber(seen)
+if newer then
+  seen = ARGV[3]
+  redis.call('HSET', KEYS[1], 'seen', seen)
+end
 local devices = redis.call('HGETALL', KEYS[1])
 local forget = tonumber(ARGV[3]) - tonumber(ARGV[5])
+local latest = '0'
 for i = 1, #devices, 2 do
   local till, at = string.match(devices[i + 1], '^(%d+):%d+:(%d+)$')
-  if till and tonumber(till) < forget and tonumber(at) < forget then
-    redis.call('HDEL', KEYS[1], devices[i])
+  if till then
+    if newer and tonumber(till) < forget and tonumber(at) < forget then
+      redis.call('HDEL', KEYS[1], devices[i])  -- it was here before `seen`, which says as much
+    elseif tonumber(till) > tonumber(latest) then
+      latest = till
+    end
   end
 end
+redis.call('SET', KEYS[2], latest .. ':' .. seen)
 """)
 
 PUT_RELATION = Script("""
@@ -204,4 +213,16 @@ if tonumber(ARGV[2]) > stored then
   return tonumber(ARGV[2])
 end
 return stored
+""")
+
+MOVE_APPLIED = Script("""
+-- KEYS applied; ARGV partition, seq, at, ...: each forward only
+local function move(field, to)
+  local stored = tonumber(redis.call('HGET', KEYS[1], field) or '0')
+  if tonumber(to) > stored then redis.call('HSET', KEYS[1], field, to) end
+end
+for i = 1, #ARGV, 3 do
+  move(ARGV[i], ARGV[i + 1])
+  move('at:' .. ARGV[i], ARGV[i + 2])
+end
 """)

@@ -1,13 +1,13 @@
 """ports.projections.Projections on Redis: each update is one script call, and a batch is one round trip."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from devconnect.adapters.redis import keys, lua
+from devconnect.adapters.redis import history, keys, lua
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
 from devconnect.domain.projections import (
     AddNotification,
@@ -23,6 +23,7 @@ from devconnect.domain.projections import (
     Update,
 )
 from devconnect.events.base import new_id
+from devconnect.ports.projections import Mark
 from devconnect.ports.truth import UnavailableError
 
 
@@ -41,6 +42,11 @@ class RedisProjections:
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
         await run_all(self._client, [_COMMANDS[type(update)](update) for update in updates])
+
+    async def applied(self, topic: str, marks: Mapping[int, Mark]) -> None:
+        """Say how far each partition of the topic is applied; truth.UnavailableError when that can't be said now."""
+        moves = [number for partition, mark in marks.items() for number in (partition, mark.seq, mark.at)]
+        await run(self._client, [lua.MOVE_APPLIED([keys.applied(topic)], *moves)])
 
     async def complete(self) -> bool:
         """Whether that was said, and this Redis not wiped since; truth.UnavailableError when it can't be known."""
@@ -95,7 +101,8 @@ def _end_session(update: EndSession) -> Command:
 
 def _set_presence(update: SetPresence) -> Command:
     kept = _ms(keys.DEVICE_KEPT)
-    return lua.SET_PRESENCE([keys.presence(update.user)], update.session, update.until, update.at, update.seq, kept)
+    here = [keys.presence(update.user), keys.online(update.user)]
+    return lua.SET_PRESENCE(here, update.session, update.until, update.at, update.seq, kept)
 
 
 def _put_relation(update: PutRelation) -> Command:
@@ -109,7 +116,7 @@ def _append_message(update: AppendMessage) -> Command:
         [keys.messages(update.conversation), keys.positions(update.conversation)],
         update.seq,
         update.previous,
-        msgspec.json.encode(update).decode(),
+        history.encode(update),
         keys.MESSAGES_KEPT,
         _ms(keys.MESSAGES_TTL),
     )

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from redis.asyncio.cluster import RedisCluster
 
-from devconnect.adapters.redis import cursors, keys, lua
+from devconnect.adapters.redis import cursors, history, keys, lua
 from devconnect.adapters.redis.calls import Client, Command, run
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
 from devconnect.domain.model import ConnectionState
-from devconnect.domain.projections import AddNotification, AppendMessage
-from devconnect.events.base import pair_of
+from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import Profile
 from devconnect.ports.reads import (
+    HistoryPage,
     MessageView,
     NotificationView,
     Page,
@@ -28,7 +29,6 @@ from devconnect.ports.reads import (
 #: A page of the feed looks at so many people at most: it may be short, and still have a next one.
 FEED_SCAN = 5_000
 _USER_FIELDS = ("email", "tier", "role", "created_at", "profile", "seq")
-_MESSAGE = msgspec.json.Decoder(AppendMessage)
 _NOTIFICATION = msgspec.json.Decoder(AddNotification)
 _PROFILE = msgspec.json.Decoder(Profile)
 _EPOCH: Command = ("GET", keys.EPOCH)
@@ -52,14 +52,11 @@ class RedisReads:
 
         A server that was started a moment ago may have missed the end of a session: it is believed in nothing but ends.
         """
-        login: Command = ("HMGET", keys.session(session), "user", "expires_at", "ended")
-        sure = lua.SESSIONS_KNOWN([keys.session(session)])
-        epoch, witness, found, account = await run(self._client, [_EPOCH, sure, login, _user_command(user)])
-        view = _session_view(session, found)
-        if epoch is None or witness is None:
-            # What was projected of it may be older than its end. That it has ended stays true.
-            return view if view is not None and view.ended else None, None
-        return view, _user_view(user, account)
+        return session_views(session, user, await run(self._client, session_commands(session, user)))
+
+    def remembered(self, session: str, user: str) -> tuple[SessionView, UserView] | None:
+        """None: nothing is kept here."""
+        return None
 
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
@@ -120,35 +117,27 @@ class RedisReads:
 
     async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
         """Messages, newest first; None for a page that isn't wholly in what is held of the conversation."""
-        cursors.check_limit(limit)
-        top = "+inf" if cursor is None else f"({int(cursors.decode(cursor, cursors.MESSAGE))}"
-        key = keys.messages(conversation)
-        page: Command = ("ZREVRANGEBYSCORE", key, top, "-inf", "LIMIT", 0, limit)
-        epoch, found, oldest = await run(self._client, [_EPOCH, page, ("ZRANGE", key, 0, 0)])
-        if epoch is None or not oldest:
-            return None
-        messages = [_MESSAGE.decode(text) for text in found]
-        # Each message names the one before it: 0 is the beginning, and a page that is full needs nothing beyond it.
-        before = messages[-1].previous if messages else _MESSAGE.decode(oldest[0]).previous
-        if before and len(messages) < limit:
-            return None
-        place = cursors.encode(f"{messages[-1].seq:016d}") if before else None
-        return Page(tuple(map(_message_view, messages)), place)
+        return await history.read(self._client, conversation, cursor, limit)
+
+    async def history_json(self, conversation: str, cursor: str | None, limit: int) -> HistoryPage | None:
+        """The same as it is sent, with the positions."""
+        return await history.read_json(self._client, conversation, cursor, limit)
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got; None for a conversation of which nothing is held."""
         epoch, fields = await run(self._client, [_EPOCH, ("HGETALL", keys.positions(conversation))])
-        if epoch is None or not fields:
-            return None
-        return [
-            PositionView(user=user, delivered=int(fields.get(f"d:{user}", 0)), read=int(fields.get(f"r:{user}", 0)))
-            for user in pair_of(conversation)
-        ]
+        return None if epoch is None else history.positions(conversation, fields) or None
 
     async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
         """Who is here, in the order asked for. Who was never heard of is not."""
-        found = await run(self._client, [("HGETALL", keys.presence(user)) for user in ids])
-        return [_presence_view(user, fields, now) for user, fields in zip(ids, found, strict=True)]
+        if not ids:
+            return []
+        names = [keys.online(user) for user in ids]
+        if isinstance(self._client, RedisCluster):
+            found = await run(self._client, [("GET", name) for name in names])
+        else:
+            (found,) = await run(self._client, [("MGET", *names)])
+        return [_presence_view(user, text, now) for user, text in zip(ids, found, strict=True)]
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first; None for a page that reaches beyond the ones that are held."""
@@ -182,6 +171,22 @@ class RedisReads:
         """
         cursors.check_limit(limit)
         return await read_table(self._client, name, cursor, limit)
+
+
+def session_commands(session: str, user: str) -> list[Command]:
+    """What is asked to know a session and its user; `session_views` understands the answers."""
+    login: Command = ("HMGET", keys.session(session), "user", "expires_at", "ended")
+    return [_EPOCH, lua.SESSIONS_KNOWN([keys.session(session)]), login, _user_command(user)]
+
+
+def session_views(session: str, user: str, answers: Sequence[Any]) -> tuple[SessionView | None, UserView | None]:
+    """What may be believed: only ends, and nobody's account, unless all is known to be here."""
+    epoch, witness, found, account = answers
+    view = _session_view(session, found)
+    if epoch is None or witness is None:
+        # What was projected of it may be older than its end. That it has ended stays true.
+        return view if view is not None and view.ended else None, None
+    return view, _user_view(user, account)
 
 
 def _newest(key: str, low: str, top: str, count: int) -> Command:
@@ -233,22 +238,12 @@ def _relation_view(user: str, state: ConnectionState, place: str) -> RelationVie
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
 
 
-def _message_view(message: AppendMessage) -> MessageView:
-    return MessageView(
-        id=message.message,
-        conversation=message.conversation,
-        seq=message.seq,
-        sender=message.sender,
-        recipient=message.recipient,
-        text=message.text,
-        at=message.at,
-    )
-
-
-def _presence_view(user: str, fields: dict[str, str], now: int) -> PresenceView:
-    devices = {name: int(value.partition(":")[0]) for name, value in fields.items() if name.startswith("d:")}
-    seen = presence.last_seen(devices, int(fields.get("seen", 0)), now)
-    return PresenceView(user=user, online=presence.is_online(devices, now), last_seen=seen)
+def _presence_view(user: str, online: str | None, now: int) -> PresenceView:
+    if online is None:
+        return PresenceView(user=user, online=False, last_seen=0)
+    until, _, seen = online.partition(":")
+    is_online, last_seen = presence.sight(int(until), int(seen), now)
+    return PresenceView(user=user, online=is_online, last_seen=last_seen)
 
 
 def _notification_view(item: AddNotification, *, read: bool) -> NotificationView:
