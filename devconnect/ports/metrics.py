@@ -58,6 +58,7 @@ ATTEMPTS_REFUSED = Metric(
 )
 LIMITS_LOCAL = Metric(
     name="limits_fallen_back", kind="counter", help="Times that limits were counted by this process in place of Redis."
+)
 NEAR_HITS = Metric(name="near_cache_hits", kind="counter", help="Reads answered from what the gateway remembers.")
 NEAR_MISSES = Metric(
     name="near_cache_misses", kind="counter", help="Reads of which not all was remembered, or known to be current."
