@@ -51,7 +51,7 @@ class Card(Answer, frozen=True):
     email: str | UnsetType = UNSET
 
 
-class FeedCard(Card, frozen=True):
+class FeedCard(Card, frozen=True, kw_only=True):
     """Somebody to meet, and what both know about."""
 
     shared_skills: tuple[str, ...]

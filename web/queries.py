@@ -32,7 +32,7 @@ class HistoryQuery(PageQuery, frozen=True):
     direction: Literal["older", "newer"] = "older"
 
 
-class SearchQuery(PageQuery, frozen=True):
+class SearchQuery(PageQuery, frozen=True, kw_only=True):
     """What to look for, and in the conversation with whom only."""
 
     q: Annotated[str, Meta(min_length=1, max_length=200, description="Words, all of which a message must have.")]

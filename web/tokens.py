@@ -112,7 +112,7 @@ class Tokens:
 
     def _verified_access(self, token: str) -> Claims | None:
         found = self._verified("access", token)
-        return found and Claims(found["sub"], found["sid"], found["exp"])
+        return None if found is None else Claims(found["sub"], found["sid"], found["exp"])
 
     def _verified(self, kind: Kind, token: str) -> dict[str, Any] | None:
         """The signature and the claims; the times are checked against our own clock."""

@@ -211,8 +211,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """What became of a command: either a result with the events that follow, or a problem.
 
     Made once, stored under the command's id before any effect, and carried out from there in each replay.
-    `command` is the command's type; `topic`, `partition` and `seq` are its place, `last` is the seq of its last event (0
-    where nothing has happened).
+    `command` is the command's type; `topic`, `partition` and `seq` are its place. `last` is the seq of its last event, 0
+    where nothing has happened.
     """
 
     id: str

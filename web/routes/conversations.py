@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from devconnect.events import commands as c
 from devconnect.events.base import pair_id
 from web import answers, bodies
@@ -49,10 +47,9 @@ async def read_history(call: Call[None, HistoryQuery]) -> Reply:
     found = await paged(
         asked, reading.history_json(conversation, asked.cursor, asked.limit, forward=asked.direction == "newer")
     )
-    if found.items == b"[]":
+    if bytes(found.items) == b"[]":
         await _insist_on(peer, reading)
-    rest = msgspec.json.encode({"next": found.next, "positions": found.positions})
-    return Reply(data=b'{"items":' + found.items + b"," + rest[1:], source=reading.source)
+    return Reply(data=found, source=reading.source)
 
 
 async def _insist_on(peer: str, reading: Reading) -> None:

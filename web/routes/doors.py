@@ -8,7 +8,7 @@ from web.commands import Outcome
 from web.cookies import Pair
 from web.gateway import Gateway
 from web.operations import Reply
-from web.serving import command_response
+from web.endpoints import command_response
 
 
 class Lifetime(NamedTuple):

@@ -10,7 +10,7 @@ from web.calls import AnyCall, Call
 from web.operations import Operation, Reply, action, command, read
 from web.problems import not_logged_in
 from web.queries import NoQuery, SessionsQuery
-from web.serving import command_response
+from web.endpoints import command_response
 from web.routes.doors import Opened, lifetime, open_reply
 
 _DEVICE_TOKEN = "Device-Token"
