@@ -25,6 +25,7 @@ from devconnect.settings import Settings, signing_key
 from web import health
 from web.edge import BODY_MAX, edge
 from web.gateway import GATEWAY, Gateway, Parts
+from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
 from web.routes import routes
 
@@ -34,7 +35,8 @@ MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
 
 def create_app(parts: Parts) -> web.Application:
     """The application on these parts; it neither starts nor stops them."""
-    app = web.Application(middlewares=[edge], client_max_size=BODY_MAX)
+    app = web.Application(middlewares=[edge(parts.settings, parts.metrics)], client_max_size=BODY_MAX)
+    app[LIFE] = Life()
     app[GATEWAY] = Gateway.of(parts)
     app.add_routes([*health.routes(), *routes()])
     return app
