@@ -23,9 +23,9 @@ from devconnect.domain.allowances import (
     parse_policy,
     parse_quota,
 )
+from devconnect.mail.server import EXPECTS as SMTP_EXPECTS, parse_sender, parse_server
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-from devconnect.mail.server import EXPECTS as SMTP_EXPECTS, parse_sender, parse_server
 
 
 class SettingsError(ValueError):
@@ -100,6 +100,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_run: int = 100
     dead_letter_share: int = 50
     dead_letter_window: int = 1000
+    #: Gateway processes on the one port.
+    processes: int = 1
+    #: Connections that one gateway process has at most.
+    connections: int = 10_000
+    #: Seconds for a request's head, for its body, until an answer goes on being read, and between two requests.
+    head_timeout: float = 10.0
+    body_timeout: float = 15.0
+    send_timeout: float = 15.0
+    idle_timeout: float = 60.0
+    #: Seconds that a request may take; a command has `result_wait` more.
+    request_timeout: float = 10.0
+    #: Seconds that requests in flight have at the end, and that the gateway goes on listening before.
+    drain: float = 5.0
+    drain_delay: float = 0.0
+    #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
+    cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
 
@@ -219,6 +235,11 @@ def _policy(default: Policy) -> Callable[[str], Policy]:
     return lambda raw: parse_policy(raw, default)
 
 
+def _listed(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    """Items with commas between them, each as `parse` has it."""
+    return lambda raw: tuple(parse(item.strip()) for item in raw.split(",") if item.strip())
+
+
 def _networks(raw: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in raw.split(","))
 
@@ -228,6 +249,7 @@ _POLICY = 'quotas such as "requests=10/day messages=20/min writes=60/min reads=6
 SECRET_LEAST = 32
 #: Fields whose values are told to nobody, not even when they are wrong.
 SECRET_FIELDS = frozenset({"jwt_secrets", "id_secret", "smtp_url"})
+
 
 _PORT = "a port, 1 to 65535"
 _FREE_PORT = "a port, 1 to 65535, or 0 for a free one"
@@ -278,6 +300,21 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("WORKER_SESSION_SECONDS", "worker_session", _seconds(6, 300), "seconds, 6 to 300"),
     Variable("WORKER_STALL_SECONDS", "worker_stall", _seconds(1, 3600), "seconds, 1 to 3600"),
+    Variable("GATEWAY_PROCESSES", "processes", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable("GATEWAY_CONNECTIONS", "connections", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
+    Variable("HEAD_TIMEOUT_SECONDS", "head_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("BODY_TIMEOUT_SECONDS", "body_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("SEND_TIMEOUT_SECONDS", "send_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("IDLE_TIMEOUT_SECONDS", "idle_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("REQUEST_SECONDS", "request_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("DRAIN_SECONDS", "drain", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("DRAIN_DELAY_SECONDS", "drain_delay", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable(
+        "CORS_ORIGINS",
+        "cors_origins",
+        _listed(_matching(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")),
+        "https://host[:port], several with commas, in lower case and with no path",
+    ),
     Variable(
         "LOG_LEVEL",
         "log_level",

@@ -28,12 +28,13 @@ from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
 from web.edge import BODY_MAX, edge
+from web.endpoints import mount
 from web.fallback import FallbackAllowances
 from web.gateway import GATEWAY, Gateway, Parts
+from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
 from web.reads import Breaker
 from web.routes import OPERATIONS
-from web.endpoints import mount
 
 #: Seconds that MongoDB has to answer a read, and to be found.
 MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
@@ -43,7 +44,8 @@ KEYS_SECONDS = 2.0
 
 def create_app(parts: Parts) -> web.Application:
     """The application on these parts; it neither starts nor stops them."""
-    app = web.Application(middlewares=[edge], client_max_size=BODY_MAX)
+    app = web.Application(middlewares=[edge(parts.settings, parts.metrics)], client_max_size=BODY_MAX)
+    app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
     app.add_routes([*health.routes(), *Pages(OPERATIONS).routes()])
     mount(app, gateway, OPERATIONS)

@@ -15,6 +15,7 @@ from web.reads import ReadModels
 from web.tokens import Claims, Tokens
 from web.who import Caller
 
+
 class Ends(Protocol):
     """The ends of sessions as Kafka tells them: good also where no store can be asked."""
 

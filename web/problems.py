@@ -31,6 +31,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "table_unknown": (404, "No such table"),
     "report_unknown": (404, "No such report"),
     "method_not_allowed": (405, "Method not allowed"),
+    "request_timeout": (408, "The request did not come in time"),
     "email_taken": (409, "The e-mail address is taken"),
     "already_connected": (409, "Connected already"),
     "already_requested": (409, "Asked already"),
@@ -42,16 +43,20 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "email_verified": (409, "The address is proved already"),
     "precondition_failed": (412, "It has changed meanwhile"),
     "body_too_large": (413, "The body is too large"),
+    "uri_too_long": (414, "The path or query is too long"),
     "unsupported_media_type": (415, "Not a media type that is taken here"),
+    "expectation_failed": (417, "Not what can be expected here"),
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "not_yourself": (422, "Not with yourself"),
     "password_refused": (422, "Not a safe password"),
     "rate_limited": (429, "Too many requests"),
     "too_many_attempts": (429, "Too many attempts"),
+    "headers_too_large": (431, "The headers are too large"),
     "internal_error": (500, "Something is wrong here"),
     "kafka_unavailable": (503, "Kafka can't be reached"),
     "store_unavailable": (503, "The stores can't be reached"),
     "too_busy": (503, "Too much at once"),
+    "timed_out": (504, "This took too long"),
 }
 
 #: Seconds after which it makes sense to try a 503 again.

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from web.calls import AnyCall
 from web.commands import Outcome
 from web.cookies import Pair
+from web.endpoints import command_response
 from web.gateway import Gateway
 from web.operations import Reply
-from web.endpoints import command_response
 
 
 class Lifetime(NamedTuple):

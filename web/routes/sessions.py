@@ -7,10 +7,10 @@ from devconnect.events import commands as c
 from web import bodies
 from web.answers import LinkSent, PasswordSet, SessionAnswer, SessionEnded, SessionList, SessionOpened, SessionsEnded
 from web.calls import AnyCall, Call
-from web.operations import Operation, Reply, action, command, read
+from web.endpoints import command_response
+from web.operations import Operation, Reply, action, read
 from web.problems import not_logged_in
 from web.queries import NoQuery, SessionsQuery
-from web.endpoints import command_response
 from web.routes.doors import Opened, lifetime, open_reply
 
 _DEVICE_TOKEN = "Device-Token"
