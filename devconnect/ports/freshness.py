@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Freshness(Protocol):
-    """What the projections say of how far they are. Topics are those of events. Nothing raises for a store that is down."""
+    """What the projections say of how far they are. Topics are those of events. A store that is down raises nothing."""
 
     async def applied(self, topic: str, partition: int) -> int:
         """The highest seq of the partition that is in the read models; 0 where that isn't known."""
