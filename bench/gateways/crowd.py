@@ -18,7 +18,7 @@ from devconnect.settings import Settings
 from devconnect.stack import Addresses
 
 #: Readers, the people each of them is connected with, and of those how many they have a conversation with.
-READERS, PEERS, TALKS = 8, 50, 4
+READERS, PEERS, TALKS = 4, 50, 4
 #: Messages of a conversation, which are a page.
 MESSAGES = 50
 TIER: Tier = "gold"

@@ -15,10 +15,17 @@ from devconnect.events.topics import MESSAGE_COMMANDS
 from devconnect.replay.people import Account
 from devconnect.runner.plan import GATEWAY, ROOT, read_procfile
 
-#: Limits that count every request, and refuse none.
-LIMITS = "requests=100000000/day messages=100000000/min writes=100000000/min reads=100000000/min feed=200"
+#: Limits that count every request, and refuse none. A second long: leases are asked for all the time.
+LIMITS = "requests=10000/sec messages=10000/sec writes=10000/sec reads=1000000/sec feed=200"
+STRANGERS = "1000000/sec"
 #: What our gateways are told beside where their parts are. Passwords are no part of a load, only of its preparation.
-OURS = {"LIMITS_FREE": LIMITS, "LIMITS_SILVER": LIMITS, "LIMITS_GOLD": LIMITS, "ARGON2_MEMORY_KIB": "1024"}
+OURS = {
+    "LIMITS_FREE": LIMITS,
+    "LIMITS_SILVER": LIMITS,
+    "LIMITS_GOLD": LIMITS,
+    "LIMITS_STRANGERS": STRANGERS,
+    "ARGON2_MEMORY_KIB": "1024",
+}
 
 BARE = ("hello", "redis_get", "produce")
 NAMES = ("hello", "redis_get", "ours_me", "ours_presence", "ours_history", "produce", "ours_command")
@@ -83,7 +90,9 @@ def _constant(body: bytes) -> Ask:
 
 
 def _pairs(crowd: Crowd) -> list[Talk]:
-    return [Talk(one, peer) for peer in crowd.peers for one in crowd.readers]
+    """Everybody who may write, with whom they write to."""
+    pairs = [Talk(one, peer) for peer in crowd.peers for one in crowd.readers]
+    return [each for one, peer in pairs for each in (Talk(one, peer), Talk(peer, one))]
 
 
 def _bearer(person: Account) -> dict[str, str]:

@@ -16,6 +16,7 @@ from devconnect.stack import StackError
 if TYPE_CHECKING:
     from bench.fleet import Report
     from bench.gateways.report import Report as GatewayReport
+    from bench.latency import Latency
 
 CONTENDERS = (
     "raw",
@@ -125,13 +126,16 @@ def _title(report: "Report") -> str:
 )
 @click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
 @click.option("--stages", is_flag=True, help="Say where the time of a command goes.")
-def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> None:
-    """Compare a lone command, from its acknowledgement to its event applied, with a bare round trip."""
+@click.option(
+    "--people", type=click.IntRange(min=0), default=20_000, show_default=True, help="For the reads; 0 leaves them out."
+)
+@click.option("--reads", type=click.IntRange(min=10), default=1000, show_default=True, help="Of each kind and store.")
+def latency(*, as_json: bool, **asked: Any) -> None:
+    """Compare a lone command with a bare round trip, and reads from Redis with the same from MongoDB."""
     from bench import latency as measure, rig  # noqa: PLC0415  (only who measures needs it)
 
-    options = measure.Options(samples=samples, partitions=partitions, stages=stages)
     try:
-        found = measure.run(options, _say())
+        found = measure.run(measure.Options(**asked), _say())
     except (rig.BenchError, StackError) as error:
         raise CliError(str(error)) from None
     if as_json:
@@ -147,6 +151,17 @@ def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> No
         grid.add_row(f"  {name}, mean a batch", f"{mean:.2f}", "")
     Console().print(grid)
     click.echo(f"applied / round trip, p50: {found.ratio:.2f}")
+    if found.reads:
+        Console().print(_reads_grid(found))
+
+
+def _reads_grid(found: "Latency") -> Table:
+    grid = Table("p50, p99 ms", "Redis", "MongoDB", "times", "claimed", title=f"reads of {found.people:,} people")
+    for name, each in found.reads.items():
+        stores = [f"{store.p50_ms:.2f}, {store.p99_ms:.2f}" for store in (each.cache, each.database)]
+        grid.add_row(name + " *" * bool(each.note), *stores, f"{each.speed_up:.1f}", f"{each.claimed}")
+    grid.caption = "\n".join(f"* {each.note}" for each in found.reads.values() if each.note)
+    return grid
 
 
 @bench.command()
@@ -222,19 +237,16 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
     title = (
         f"{report.connections} connections, {report.rounds} rounds of {report.seconds:g} s, load by {report.generator}"
     )
-    rates = Table(
-        "contender", "requests/s", "spread", "p50 ms", "p99 ms", "server", "generator", "machine", title=title
-    )
+    rates = Table("contender", "requests/s", "spread", "p50, p99 ms", "server", "load", "machine", title=title)
     for name, result in report.contenders.items():
         if result.requests_per_second is None:
-            rates.add_row(name, "-", result.failure)
+            rates.add_row(name, "-")
             continue
         rates.add_row(
             name,
             f"{result.requests_per_second:,.0f}",
             f"{result.spread:.0%}",
-            f"{result.p50_ms:.2f}",
-            f"{result.p99_ms:.2f}",
+            f"{result.p50_ms:.2f}, {result.p99_ms:.2f}",
             f"{result.server_share:.0%}",
             f"{result.generator_share:.0%}",
             f"{result.machine_share:.0%}",
