@@ -186,6 +186,16 @@ async def test_a_writer_from_before_redis_was_wiped_leaves_nothing_in_the_new_on
     assert [key async for key in client.scan_iter()] == []
 
 
+async def test_a_writer_from_before_redis_was_wiped_is_not_taken_for_one_that_is_at_work_now(client: Client) -> None:
+    first, second = ListUser("ada", ("python",), NOW, 256), ListUser("ada", ("go",), NOW, 512)
+    before = await feed.run_all(client, [feed.place(first)])
+    await client.flushall()
+    now = await feed.run_all(client, [feed.place(second)])
+    await feed.carry_out(client, [first], before)
+    await feed.carry_out(client, [second], now)
+    await check(client, [second])
+
+
 async def test_the_lists_take_any_number_of_people_at_once(client: Client) -> None:
     updates: list[FeedUpdate] = [ListUser(f"u{n:04}", ("python", f"s{n % 7}"), NOW + n, 256) for n in range(2_500)]
     await RedisProjections(client).apply(updates)
