@@ -4,6 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from devconnect.domain.connections import state_after
+from devconnect.domain.feed import ListUser, TouchUser
 from devconnect.domain.model import ConnectionState
 from devconnect.events import facts as f
 
@@ -14,13 +15,6 @@ class PutUser(Struct, frozen=True):
     user: str
     seq: int
     fields: dict[str, str]
-
-
-class ListUser(Struct, frozen=True):
-    """The user, who joined at `at`, can be found."""
-
-    user: str
-    at: int
 
 
 class PutSession(Struct, frozen=True):
@@ -104,6 +98,7 @@ class AddNotification(Struct, frozen=True):
 Update = (
     PutUser
     | ListUser
+    | TouchUser
     | PutSession
     | EndSession
     | SetPresence
@@ -166,26 +161,31 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
                 "created_at": str(event.at),
                 "profile": _json(event.profile),
             }
-            return (PutUser(event.user, event.seq, fields), ListUser(event.user, event.at))
+            return (PutUser(event.user, event.seq, fields), _listed(event))
         case f.ProfileChanged():
-            return (PutUser(event.user, event.seq, {"profile": _json(event.profile)}),)
+            return (PutUser(event.user, event.seq, {"profile": _json(event.profile)}), _listed(event))
         case f.TierChanged():
             return (PutUser(event.user, event.seq, {"tier": event.tier}),)
         case f.RoleChanged():
             return (PutUser(event.user, event.seq, {"role": event.role}),)
         case f.UserLoggedIn():
-            return sessions(event)
+            return (*sessions(event), TouchUser(event.user, event.at))
         case f.UserLoggedOut():
             gone = SetPresence(event.user, event.session, 0, event.at, event.seq)
             return (*sessions(event), gone)
         case f.UserCameOnline():
-            return (SetPresence(event.user, event.session, event.until, event.at, event.seq),)
+            here = SetPresence(event.user, event.session, event.until, event.at, event.seq)
+            return (here, TouchUser(event.user, event.at))
         case f.UserWentOffline():
             return (SetPresence(event.user, event.session, 0, event.at, event.seq),)
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
             return ()
+
+
+def _listed(event: f.UserSignedUp | f.ProfileChanged) -> ListUser:
+    return ListUser(event.user, event.profile.skills, event.at, event.seq)
 
 
 def _connection(event: f.ConnectionEvent) -> tuple[Update, ...]:

@@ -100,6 +100,10 @@ class NotificationView(Struct, frozen=True, kw_only=True):
     read: bool
 
 
+class CursorExpiredError(ValueError):
+    """The cursor was good once; what it went on from isn't kept any more. Start the list anew."""
+
+
 class Reads(Protocol):
     """The read models. Every method raises truth.UnavailableError when the store can't be reached in time.
 
@@ -121,8 +125,15 @@ class Reads(Protocol):
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
-        """Ids of people, newest first, without the user and whoever anything is between them and the user."""
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str] | None:
+        """Ids of people, without the user and whoever anything is, or was, between them and the user.
+
+        Those come first who share the most of these skills, the reader's, then who was active last; the database has
+        the newest first. A page may be short, even empty, and have a next one. Nobody comes twice behind one first
+        page, whatever happens meanwhile. CursorExpiredError for a cursor that can't be gone on from: of a feed that was
+        left alone for a quarter of an hour, that has begun in a Redis which was lost, or in Redis when this is the
+        database.
+        """
 
     async def relations(
         self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False

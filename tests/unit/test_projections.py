@@ -15,6 +15,8 @@ AT, SEQ = 1_700_000_000_000, 2048
 PROFILE = msgspec.json.encode(SAMPLES["user.signed_up"].profile).decode()
 OPENED = p.PutSession("s1", "ann", AT + 86_400_000, SEQ)
 CLOSED = p.EndSession("s1", "ann", SEQ)
+LISTED = p.ListUser("ann", SAMPLES["user.signed_up"].profile.skills, AT, SEQ)
+TOUCHED = p.TouchUser("ann", AT)
 
 
 def relation(state: Any) -> tuple[p.Update, ...]:
@@ -33,14 +35,14 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
             SEQ,
             {"email": "ann@x.org", "tier": "free", "role": "member", "created_at": str(AT), "profile": PROFILE},
         ),
-        p.ListUser("ann", AT),
+        LISTED,
     ),
-    "user.logged_in": (OPENED,),
+    "user.logged_in": (OPENED, TOUCHED),
     "user.logged_out": (CLOSED, p.SetPresence("ann", "s1", 0, AT, SEQ)),
-    "user.profile_changed": (p.PutUser("ann", SEQ, {"profile": PROFILE}),),
+    "user.profile_changed": (p.PutUser("ann", SEQ, {"profile": PROFILE}), LISTED),
     "user.tier_changed": (p.PutUser("ann", SEQ, {"tier": "gold"}),),
     "user.role_changed": (p.PutUser("ann", SEQ, {"role": "analyst"}),),
-    "user.came_online": (p.SetPresence("ann", "s1", AT + 60_000, AT, SEQ),),
+    "user.came_online": (p.SetPresence("ann", "s1", AT + 60_000, AT, SEQ), TOUCHED),
     "user.went_offline": (p.SetPresence("ann", "s1", 0, AT, SEQ),),
     "user.notifications_read": (p.MarkNotificationsRead("ann", ("1700000000000-c7.0",), AT),),
     "connection.requested": relation("requested"),

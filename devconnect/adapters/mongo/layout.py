@@ -100,6 +100,8 @@ COLLECTION_OF: dict[Kind, str] = {
 }
 
 FEED = Listing(collection=USERS, key="created", rest=r"\d{13}:.+")
+#: Kept in Redis alone: only its cursors are known here.
+RANKED_FEED = Listing(collection="", key="", rest=r"(?:ranked|active):\d.*")
 ALL_RELATIONS = Listing(collection=RELATIONS, key="k", rest=r"\d{13}:.+")
 THEIR_RELATIONS = Listing(collection=RELATIONS, key="theirs", rest=r"\d{13}:.+")
 HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")

@@ -11,6 +11,7 @@ from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, pag
 from devconnect.domain.model import ConnectionState, Position
 from devconnect.events.base import pair_of
 from devconnect.ports.reads import (
+    CursorExpiredError,
     HistoryPage,
     MessageView,
     NotificationView,
@@ -64,13 +65,14 @@ class MongoReads:
         views = {fields["_id"]: _user_view(fields) for fields in found}
         return [views.get(user) for user in ids]
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str]:
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str]:
         """Ids of people, newest first, without the user and whoever anything is, or was, between them and the user.
 
-        A page may be shorter than `limit`, even empty, and have a next one, when most of the newest are known.
+        Skills don't count here: ranking by them would take looking at everybody. A page may be shorter than `limit`,
+        even empty, and have a next one, when most of the newest are known.
         """
         check_limit(limit)
-        after = None if cursor is None else place_of(layout.FEED, cursor)
+        after = None if cursor is None else _feed_place(cursor)
         block, found = max(100, 2 * limit), list[Fields]()
         async with reaching(self._within):
             for _ in range(FEED_BLOCKS):
@@ -141,6 +143,15 @@ class MongoReads:
     async def table(self, name: str, cursor: str | None, limit: int) -> None:
         """None: the analytics tables live in Kafka and Redis."""
         return None
+
+
+def _feed_place(cursor: str) -> str:
+    """The place of a cursor given here; CursorExpiredError for one of the ranked feed, which isn't known here."""
+    try:
+        return place_of(layout.FEED, cursor)
+    except ValueError:
+        place_of(layout.RANKED_FEED, cursor)
+        raise CursorExpiredError("this feed can't be gone on with now: start anew") from None
 
 
 def _feed_page(users: Sequence[Fields], last: Fields | None) -> Page[str]:

@@ -26,6 +26,10 @@ TOMBSTONE_TTL = timedelta(days=30)
 #: A device that hasn't been here for as long is forgotten. Much longer than any lease.
 DEVICE_KEPT = timedelta(days=1)
 ANSWER_TTL = timedelta(days=1)
+#: People of a reader's feed that are ranked, how many such rankings a reader has at once, and for how long after use.
+RANKED_KEPT = 1_000
+RANKINGS_KEPT = 3
+RANKINGS_TTL = timedelta(minutes=15)
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -45,7 +49,20 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="email, tier, role, created_at, profile (JSON), each with its <field>:seq; seq, the newest of them",
     ),
-    Key(name="dc:feed", type="zset", holds="<joined at>:<user> of everybody"),
+    Key(name="dc:feed:active", type="zset", holds="everybody who is to be found, by activity (domain.feed.activity)"),
+    Key(name="dc:feed:skill:<skill>", type="zset", holds="those of them who have the skill, by the same"),
+    Key(
+        name="dc:{<user>}:feed",
+        type="hash",
+        holds="skills (JSON), active, hidden, each as it goes forward (seq, hidden_seq); gone, alone, for a month; "
+        "maybe, open, since, version: lists being changed, by how many, since when, to what",
+    ),
+    Key(
+        name="dc:{<user>}:feed:rankings",
+        type="hash",
+        holds="<when made> -> ids of people to meet, best first, at most 1,000; the newest 3",
+        ttl="15 minutes after use",
+    ),
     Key(
         name="dc:{<session>}:session",
         type="hash",
@@ -125,12 +142,27 @@ LAYOUT: tuple[Key, ...] = (
 
 EPOCH = "dc:epoch"
 BUILDING = "dc:building:{dc:epoch}"
-FEED = "dc:feed"
+ACTIVE = "dc:feed:active"
 
 
 def user(user_id: str) -> str:
     """The account."""
     return f"dc:{{{user_id}}}:user"
+
+
+def skill(name: str) -> str:
+    """Who has it."""
+    return f"dc:feed:skill:{name}"
+
+
+def listing(user_id: str) -> str:
+    """By what the user is to be found."""
+    return f"dc:{{{user_id}}}:feed"
+
+
+def rankings(user_id: str) -> str:
+    """The pages that the user's feed has begun."""
+    return f"dc:{{{user_id}}}:feed:rankings"
 
 
 def session(session_id: str) -> str:

@@ -8,6 +8,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from devconnect.adapters.redis import cursors, history, keys, lua
 from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.feed_reads import read_feed
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
 from devconnect.domain.model import ConnectionState
@@ -26,8 +27,6 @@ from devconnect.ports.reads import (
     UserView,
 )
 
-#: A page of the feed looks at so many people at most: it may be short, and still have a next one.
-FEED_SCAN = 5_000
 _USER_FIELDS = ("email", "tier", "role", "created_at", "profile", "seq")
 _NOTIFICATION = msgspec.json.Decoder(AddNotification)
 _PROFILE = msgspec.json.Decoder(Profile)
@@ -65,40 +64,10 @@ class RedisReads:
             return [None] * len(ids)
         return [_user_view(user, fields) for user, fields in zip(ids, found, strict=True)]
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
-        """Ids of people, newest first, without the user and whoever anything is, or was, between them and the user.
-
-        A page may be shorter than `limit`, even empty, and have a next one, when most of the newest are known.
-        """
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str] | None:
+        """Ids of people to meet, ranked; None also for a cursor that the database gave: it goes on there."""
         cursors.check_limit(limit)
-        after = None if cursor is None else cursors.decode(cursor, cursors.DATED)
-        found: list[str] = []
-        scanned, block = 0, max(100, 2 * limit)
-        while scanned < FEED_SCAN:
-            candidates = await self._joined(after, block)
-            if candidates is None:
-                return None
-            found += await self._strangers(user, candidates)
-            if len(found) > limit:
-                return _feed_page(found[:limit], found[limit - 1])
-            if len(candidates) < block:
-                return _feed_page(found, None)
-            after, scanned = candidates[-1], scanned + block
-            block = min(2 * block, FEED_SCAN)
-        return _feed_page(found, after)
-
-    async def _joined(self, after: str | None, count: int) -> list[str] | None:
-        """Places in the feed that follow `after`."""
-        epoch, found = await run(self._client, [_EPOCH, _newest(keys.FEED, "-", _below(after), count)])
-        return None if epoch is None else found
-
-    async def _strangers(self, user: str, places: Sequence[str]) -> list[str]:
-        if not places:
-            return []
-        ids = [_name(place) for place in places]
-        (known,) = await run(self._client, [("HMGET", keys.relations(user), *ids)])
-        pairs = zip(places, ids, known, strict=True)
-        return [place for place, other, relation in pairs if relation is None and other != user]
+        return await read_feed(self._client, user, cursor, limit, skills)
 
     async def relations(
         self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
@@ -195,14 +164,6 @@ def _newest(key: str, low: str, top: str, count: int) -> Command:
 
 def _below(place: str | None) -> str:
     return "+" if place is None else f"({place}"
-
-
-def _name(place: str) -> str:
-    return place.partition(":")[2]
-
-
-def _feed_page(places: Sequence[str], last: str | None) -> Page[str]:
-    return Page(tuple(map(_name, places)), None if last is None else cursors.encode(last))
 
 
 def _user_command(user: str) -> Command:
