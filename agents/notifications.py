@@ -1,19 +1,19 @@
-"""Decides who is told of what, and puts it into their list."""
+"""Decides who is told of what, in their list and by mail, and puts it into their list."""
 
 from collections.abc import Sequence
 
 from agents.processing import Slice
-from devconnect.domain import notifications, projections
+from devconnect.domain import mail, notifications, projections
 from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import AnyEvent, NotificationRaised
-from devconnect.events.topics import NOTIFICATION_EVENTS, Topic, notification_events
+from devconnect.events.topics import MAIL_REQUESTS, NOTIFICATION_EVENTS, Topic, mail_requests, notification_events
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.truth import Truth
 
 
 class DecideNotifications:
-    """From the events of one topic to `notification-events`, keyed by recipient."""
+    """From the events of one topic to `notification-events` and `mail-requests`, keyed by recipient."""
 
     def __init__(self, topic: Topic, publisher: Publisher) -> None:
         if topic.codec is None:
@@ -23,12 +23,16 @@ class DecideNotifications:
         self._publisher = publisher
 
     async def apply(self, slices: Sequence[Slice[AnyEvent]]) -> None:
-        """Raise the notifications that these events call for."""
-        events = (event for part in slices for event in part.values)
+        """Raise the notifications, and ask for the mails, that these events call for."""
+        events = [event for part in slices for event in part.values]
         raised = [found for event in events if (found := notifications.decide(event)) is not None]
         if raised:
             records = [Record(event.key.encode(), notification_events.encode(event)) for event in raised]
             await self._publisher.spread(NOTIFICATION_EVENTS.name, records)
+        asked = [request for event in events if (request := mail.decide(event)) is not None]
+        if asked:
+            records = [Record(request.key.encode(), mail_requests.encode(request)) for request in asked]
+            await self._publisher.spread(MAIL_REQUESTS.name, records)
 
 
 class DeliverInApp:

@@ -26,13 +26,14 @@ class RefusedError(Exception):
 class Retry:
     """Tries letters again. Doing so twice has the effects of once."""
 
-    def __init__(self, truth: Truth, publisher: Publisher, projections: Projections) -> None:
+    def __init__(self, truth: Truth, publisher: Publisher, projections: Projections, *more: Step[Any]) -> None:
+        """`more` are steps that need something else: the one that sends mail."""
         self._truth = truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
-        steps: list[Step[Any]] = [DeliverInApp(truth, projections)]
+        steps: list[Step[Any]] = [DeliverInApp(truth, projections), *more]
         for topic in EVENT_TOPICS:
             steps += [ProjectEvents(topic, projections), DecideNotifications(topic, publisher)]
         for step in steps:

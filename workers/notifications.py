@@ -1,15 +1,29 @@
-"""The notification workers: they decide who is told of what, and tell them."""
+"""The notification workers: they decide who is told of what, and tell them, in their list and by mail."""
+
+import logging
 
 from agents.notifications import DecideNotifications, DeliverInApp
-from devconnect.events.topics import EVENT_TOPICS, NOTIFICATION_EVENTS
+from devconnect.events.topics import EVENT_TOPICS, MAIL_REQUESTS, NOTIFICATION_EVENTS
+from devconnect.settings import public_url
+from workers.mail import send_mail
 from workers.runtime import Worker, main
+
+logger = logging.getLogger(__name__)
 
 
 def wire(worker: Worker) -> None:
-    """One deciding agent an events topic, and the delivery into people's lists."""
+    """One deciding agent an events topic, the delivery into people's lists, and the post."""
     for topic in EVENT_TOPICS:
         worker.add(topic, DecideNotifications(topic, worker.publisher))
     worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections))
+    settings = worker.settings
+    if settings.smtp_url is None:
+        logger.warning("SMTP_URL isn't set: mails go to nobody, each is a file in %s", settings.data_dir / "mail")
+    elif settings.public_url is None:
+        logger.warning("PUBLIC_URL isn't set: links in mails lead to %s", public_url(settings))
+    post = send_mail(settings, worker.mongo, worker.metrics)
+    worker.health.stirs_with(lambda: post.tries)
+    worker.add(MAIL_REQUESTS, post)
 
 
 if __name__ == "__main__":

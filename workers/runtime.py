@@ -71,8 +71,8 @@ class Worker:
         self._processors: list[Processor] = []  # type: ignore[type-arg]  # of steps of many types
         self.redis = connect_redis(self.addresses.redis)
         self.projections = RedisProjections(self.redis)
-        self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
-        self.truth = MongoTruth(self._mongo)
+        self.mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
+        self.truth = MongoTruth(self.mongo)
         self.health = Health(self.app, self.addresses.kafka, self.metrics, settings.worker_stall)
         self._started = False
         self._refreshers: list[Callable[[], None]] = []
@@ -153,12 +153,12 @@ class Worker:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.producer.stop()
         await self.redis.aclose()
-        await close_mongo(self._mongo)
+        await close_mongo(self.mongo)
 
     async def _when_database_answers(self) -> None:
         while True:
             try:
-                return await ensure_indexes(self._mongo)
+                return await ensure_indexes(self.mongo)
             except UnavailableError as exc:
                 logger.warning("waiting for the database: %s", exc)
                 await asyncio.sleep(1.0)

@@ -18,6 +18,7 @@ from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
 from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.adapters.prometheus import PrometheusMetrics
 from devconnect.adapters.redis.connect import connect as connect_redis
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.cli.errors import CliError
@@ -30,6 +31,7 @@ from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from faust_batch.producer import BatchProducer
 from workers.letters import LetterLog, allowance_record, mark_record
+from workers.mail import send_mail
 from workers.publisher import BatchPublisher
 
 T = TypeVar("T")
@@ -272,7 +274,8 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            yield Tools(publisher, Retry(MongoTruth(mongo), publisher, RedisProjections(redis)))
+            post = send_mail(settings, mongo, PrometheusMetrics())
+            yield Tools(publisher, Retry(MongoTruth(mongo), publisher, RedisProjections(redis), post))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

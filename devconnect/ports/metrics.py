@@ -97,6 +97,12 @@ STOPPED = Metric(
     labels=("agent", "topic", "partition"),
 )
 DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", labels=("type", "outcome"))
+MAILS = Metric(
+    name="mails",
+    kind="counter",
+    help="Mails asked for, by what became of them: sent, too_old, too_many or nobody.",
+    labels=("kind", "outcome"),
+)
 EVENT_AGE = Metric(
     name="event_age_seconds",
     kind="histogram",
@@ -188,6 +194,7 @@ ALL: tuple[Metric, ...] = (
     DEAD_LETTERS,
     STOPPED,
     DECISIONS,
+    MAILS,
     EVENT_AGE,
     LAST_COMMIT,
     CONSUMER_LAG,

@@ -13,6 +13,8 @@ from devconnect.domain.model import Kind
 
 #: How long a decision is kept: longer than the day for which an Idempotency-Key is good, so that a replay finds it.
 DECISION_KEPT = timedelta(days=7)
+#: How long it is known that a mail was sent: longer than a request for one is kept in Kafka.
+MAIL_KEPT = timedelta(days=14)
 
 
 class Index(Struct, frozen=True):
@@ -51,6 +53,7 @@ CONVERSATIONS = "conversations"
 MESSAGES = "messages"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
+MAILS = "mails"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
 LAYOUT: tuple[Collection, ...] = (
@@ -88,6 +91,12 @@ LAYOUT: tuple[Collection, ...] = (
         fields="decision: model.Decision as a JSON text, its events as Kafka carries them; expires",
         indexes=(Index("expires", expires=True),),
     ),
+    Collection(
+        name=MAILS,
+        id="id of the request for a mail that was sent",
+        fields="sent_at; k: mail_key, of a digest of the address; expires",
+        indexes=(Index("k"), Index("expires", expires=True)),
+    ),
 )
 
 #: Where the documents that commands are decided on are kept.
@@ -108,6 +117,10 @@ HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
 INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
 
 
+#: Behind every time that a key can hold.
+LATEST = 10**13 - 1
+
+
 def created_key(at: int, user: str) -> str:
     """Sorts users by when they joined."""
     return f"{at:013d}:{user}"
@@ -126,6 +139,11 @@ def relation_key(user: str, state: str, at: int, other: str) -> str:
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
+
+
+def mail_key(kind: str, recipient: str, at: int) -> str:
+    """Sorts the mails of a kind to one recipient by when they were sent."""
+    return f"{kind}:{recipient}:{at:013d}"
 
 
 async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:

@@ -1,0 +1,79 @@
+"""From a request to a mail: its words, from templates, and its link, signed here and nowhere kept."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from devconnect.domain.mail import EMAIL_CHANGED, PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL
+from devconnect.events.facts import MailRequested
+from devconnect.links import Links, Purpose
+from devconnect.ports.mail import Mail
+
+
+class Kind(NamedTuple):
+    """A kind of mail: what stands above it, and what its link is good for."""
+
+    subject: str
+    purpose: Purpose | None = None
+
+
+#: Subjects hold nothing that somebody has typed.
+KINDS: dict[str, Kind] = {
+    VERIFY_EMAIL: Kind("Confirm your e-mail address", "verify-email"),
+    RESET_PASSWORD: Kind("Choose a new password", "reset-password"),
+    PASSWORD_CHANGED: Kind("Your password was changed"),
+    EMAIL_CHANGED: Kind("Your e-mail address was changed"),
+}
+
+
+class Composer:
+    """Words mails. `public_url` is where their links lead to, without a slash at the end."""
+
+    def __init__(self, links: Links, public_url: str) -> None:
+        self._links = links
+        self._public_url = public_url
+        self._templates = Environment(
+            loader=PackageLoader("devconnect.mail"),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+
+    def compose(self, request: MailRequested, *, to: str, name: str, at: int) -> Mail:
+        """The mail to `to`, written at `at`, which greets with `name` unless that is "".
+
+        ValueError when no mail is of that kind.
+        """
+        kind = KINDS.get(request.kind)
+        if kind is None:
+            raise ValueError(f"no mail is called {request.kind}")
+        words = {
+            "name": name,
+            "subject": kind.subject,
+            "address": to,
+            "site": self._public_url,
+            "link": self._link(request, kind.purpose, to) if kind.purpose else "",
+            "until": _time(request.expires_at) if kind.purpose else "",
+        }
+        return Mail(
+            id=request.id,
+            to=to,
+            subject=f"{kind.subject} – DevConnect",
+            text=self._templates.get_template(f"{request.kind}.txt").render(words),
+            html=self._templates.get_template(f"{request.kind}.html").render(words),
+            at=at,
+        )
+
+    def _link(self, request: MailRequested, purpose: Purpose, to: str) -> str:
+        """The token is behind the #, which browsers keep to themselves: it is in no server's log and no Referer."""
+        token = self._links.sign(
+            purpose, user=request.user, ticket=request.ticket, email=to, expires_at=request.expires_at
+        )
+        return f"{self._public_url}/{purpose}#token={token}"
+
+
+def _time(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%-d %B %Y, %H:%M UTC")
