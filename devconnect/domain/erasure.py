@@ -30,7 +30,7 @@ def commands(event: f.UserDeleted, relations: Iterable[tuple[str, ConnectionStat
 
 def _command(event: f.UserDeleted, other: str, state: ConnectionState, by: str) -> c.ConnectionCommand:
     def stamp(what: str) -> _Stamp:
-        """The id follows from the event, the pair and what is done: a request may be accepted before it is withdrawn."""
+        """The id follows from the event, the pair and what is done: a request may be accepted meanwhile."""
         name = f"{event.id} {pair_id(event.user, other)} {what}"
         return _Stamp(id=uuid.uuid5(_NAMESPACE, name).hex, actor=event.user, at=event.at)
 

@@ -43,8 +43,8 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:user",
         type="hash",
-        holds="email, email_verified (0, 1), tier, role, profile and privacy (JSON), created_at, updated_at, deleted (1) "
-        "once it is; each with its <field>:seq; seq, the account's newest",
+        holds="email, email_verified (0, 1), tier, role, profile and privacy (JSON), created_at, updated_at, deleted "
+        "(1) once it is; each with its <field>:seq; seq, the account's newest",
     ),
     Key(name="dc:feed", type="zset", holds="<joined at>:<user> of everybody"),
     Key(
