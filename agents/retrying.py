@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agents.erasure import EraseRelations
 from agents.notifications import DecideNotifications, DeliverInApp
 from agents.processing import Step
 from agents.projections import ProjectEvents
@@ -14,6 +15,7 @@ from devconnect.events.codec import CodecError
 from devconnect.events.topics import COMMAND_TO_EVENT, EVENT_TOPICS, REGISTRY
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
+from devconnect.ports.reads import Relations
 from devconnect.ports.truth import Truth
 
 TOPICS = {topic.name: topic for topic in REGISTRY}
@@ -26,14 +28,16 @@ class RefusedError(Exception):
 class Retry:
     """Tries letters again. Doing so twice has the effects of once."""
 
-    def __init__(self, truth: Truth, publisher: Publisher, projections: Projections, *more: Step[Any]) -> None:
+    def __init__(
+        self, truth: Truth, publisher: Publisher, projections: Projections, relations: Relations, *more: Step[Any]
+    ) -> None:
         """`more` are steps that need something else: the one that sends mail."""
         self._truth = truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
-        steps: list[Step[Any]] = [DeliverInApp(truth, projections), *more]
+        steps: list[Step[Any]] = [DeliverInApp(truth, projections), EraseRelations(relations, publisher), *more]
         for topic in EVENT_TOPICS:
             steps += [ProjectEvents(topic, projections), DecideNotifications(topic, publisher)]
         for step in steps:

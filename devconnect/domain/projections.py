@@ -3,14 +3,25 @@
 import msgspec
 from msgspec import Struct
 
+from devconnect.domain.accounts import DELETED
 from devconnect.domain.connections import state_after
-from devconnect.domain.feed import ListUser, TouchUser
+from devconnect.domain.feed import HideUser, ListUser, TouchUser, UnlistUser
 from devconnect.domain.model import ConnectionState
 from devconnect.events import facts as f
+from devconnect.events.base import Role
 
 
 class PutUser(Struct, frozen=True):
-    """Set these fields of a user's record (profile fields, tier, role, email, created_at), text or JSON each."""
+    """Set these fields of a user's record (profile, privacy, tier, role, email and what is known of it, times), text or
+    JSON each; none where only the account's seq has moved."""
+
+    user: str
+    seq: int
+    fields: dict[str, str]
+
+
+class DelUser(Struct, frozen=True):
+    """The account is closed: these fields are what is left of it. Its presence and notifications go, for good."""
 
     user: str
     seq: int
@@ -18,7 +29,18 @@ class PutUser(Struct, frozen=True):
 
 
 class PutSession(Struct, frozen=True):
-    """The session is open until `expires_at`."""
+    """The session is open until `expires_at` unless it is renewed, and until `ends_at` at most; it gives `role`."""
+
+    session: str
+    user: str
+    expires_at: int
+    ends_at: int
+    role: Role
+    seq: int
+
+
+class MoveSession(Struct, frozen=True):
+    """The session, wherever it is open, goes on until `expires_at`."""
 
     session: str
     user: str
@@ -99,7 +121,11 @@ Update = (
     PutUser
     | ListUser
     | TouchUser
+    | HideUser
+    | UnlistUser
+    | DelUser
     | PutSession
+    | MoveSession
     | EndSession
     | SetPresence
     | PutRelation
@@ -144,7 +170,10 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
     """Only what an event does to sessions: done at once by the command agent, so that a log-out holds at once."""
     match event:
         case f.UserLoggedIn():
-            return (PutSession(event.session, event.user, event.expires_at, event.seq),)
+            ends_at = event.ends_at or event.expires_at
+            return (PutSession(event.session, event.user, event.expires_at, ends_at, event.role, event.seq),)
+        case f.SessionRenewed():
+            return (MoveSession(event.session, event.user, event.expires_at, event.seq),)
         case f.UserLoggedOut():
             return (EndSession(event.session, event.user, event.seq),)
         case _:
@@ -154,22 +183,18 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
 def _user(event: f.UserEvent) -> tuple[Update, ...]:
     match event:
         case f.UserSignedUp():
-            fields = {
-                "email": event.email,
-                "tier": event.tier,
-                "role": event.role,
-                "created_at": str(event.at),
-                "profile": _json(event.profile),
-            }
-            return (PutUser(event.user, event.seq, fields), _listed(event))
+            return (PutUser(event.user, event.seq, _account(event)), _listed(event))
         case f.ProfileChanged():
-            return (PutUser(event.user, event.seq, {"profile": _json(event.profile)}), _listed(event))
-        case f.TierChanged():
-            return (PutUser(event.user, event.seq, {"tier": event.tier}),)
-        case f.RoleChanged():
-            return (PutUser(event.user, event.seq, {"role": event.role}),)
+            return (_put(event), _listed(event))
+        case f.PrivacyChanged():
+            return (_put(event), HideUser(event.user, not event.privacy.discoverable, event.seq))
+        case f.UserDeleted():
+            left = {**_NOTHING_LEFT, "updated_at": str(event.at)}
+            return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
         case f.UserLoggedIn():
             return (*sessions(event), TouchUser(event.user, event.at))
+        case f.SessionRenewed():
+            return sessions(event)
         case f.UserLoggedOut():
             gone = SetPresence(event.user, event.session, 0, event.at, event.seq)
             return (*sessions(event), gone)
@@ -181,7 +206,58 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
-            return ()
+            return (_put(event),)
+
+
+def _put(event: f.UserEvent) -> PutUser:
+    changed = _changed(event)
+    # Of links and passwords nothing is read, but the account's seq has moved.
+    return PutUser(event.user, event.seq, {**changed, "updated_at": str(event.at)} if changed else {})
+
+
+def _account(event: f.UserSignedUp) -> dict[str, str]:
+    return {
+        "email": event.email,
+        "email_verified": "0",
+        "tier": event.tier,
+        "role": event.role,
+        "privacy": _json(f.Privacy()),
+        "profile": _json(event.profile),
+        "created_at": str(event.at),
+        "updated_at": str(event.at),
+    }
+
+
+def _changed(event: f.UserEvent) -> dict[str, str]:
+    """The fields of an account that are others after the event."""
+    match event:
+        case f.ProfileChanged():
+            return {"profile": _json(event.profile)}
+        case f.PrivacyChanged():
+            return {"privacy": _json(event.privacy)}
+        case f.TierChanged():
+            return {"tier": event.tier}
+        case f.RoleChanged():
+            return {"role": event.role}
+        case f.EmailVerified():
+            return {"email_verified": "1"}
+        case f.EmailChanged():
+            return {"email": event.email, "email_verified": "1"}
+        case _:
+            return {}
+
+
+#: What is read of a deleted account.
+_NOTHING_LEFT = {
+    "email": "",
+    "email_verified": "0",
+    "tier": "free",
+    "role": "member",
+    "privacy": msgspec.json.encode(f.Privacy()).decode(),
+    "profile": msgspec.json.encode(f.Profile(name=DELETED)).decode(),
+    "created_at": "0",
+    "deleted": "1",
+}
 
 
 def _listed(event: f.UserSignedUp | f.ProfileChanged) -> ListUser:

@@ -45,8 +45,9 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 USERS = "users"
-SESSIONS = "sessions"
+LOGINS = "logins"
 CREDENTIALS = "credentials"
+PASSWORDS = "passwords"
 CONNECTIONS = "connections"
 RELATIONS = "relations"
 CONVERSATIONS = "conversations"
@@ -54,17 +55,19 @@ MESSAGES = "messages"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
+AUDIT = "audit"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
 LAYOUT: tuple[Collection, ...] = (
     Collection(
         name=USERS,
         id="user id",
-        fields="model.User; created: created_key, for the feed",
+        fields="model.User; created: created_key, for the feed, or null for one that is deleted",
         indexes=(Index("created"),),
     ),
-    Collection(name=SESSIONS, id="session id", fields="model.Session"),
-    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="user, password_hash"),
+    Collection(name=LOGINS, id="user id", fields="model.Logins"),
+    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="model.Reservation: user, seq"),
+    Collection(name=PASSWORDS, id="user id", fields="model.Secret: seq, password_hash"),
     Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
     Collection(
         name=RELATIONS,
@@ -86,6 +89,12 @@ LAYOUT: tuple[Collection, ...] = (
         indexes=(Index("k"), Index("unread")),
     ),
     Collection(
+        name=AUDIT,
+        id="event id",
+        fields="model.Audit; k: audit_key",
+        indexes=(Index("k"),),
+    ),
+    Collection(
         name=DECISIONS,
         id="command id",
         fields="decision: model.Decision as a JSON text, its events as Kafka carries them; expires",
@@ -102,10 +111,11 @@ LAYOUT: tuple[Collection, ...] = (
 #: Where the documents that commands are decided on are kept.
 COLLECTION_OF: dict[Kind, str] = {
     "user": USERS,
-    "session": SESSIONS,
+    "logins": LOGINS,
     "connection": CONNECTIONS,
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
+    "audit": AUDIT,
 }
 
 FEED = Listing(collection=USERS, key="created", rest=r"\d{13}:.+")
@@ -114,6 +124,7 @@ RANKED_FEED = Listing(collection="", key="", rest=r"(?:ranked|active):\d.*")
 ALL_RELATIONS = Listing(collection=RELATIONS, key="k", rest=r"\d{13}:.+")
 THEIR_RELATIONS = Listing(collection=RELATIONS, key="theirs", rest=r"\d{13}:.+")
 HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
+CHANGES = Listing(collection=AUDIT, key="k", rest=r"\d{13}:.+")
 INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
 
 
@@ -144,6 +155,11 @@ def notification_key(user: str, notification: str) -> str:
 def mail_key(kind: str, recipient: str, at: int) -> str:
     """Sorts the mails of a kind to one recipient by when they were sent."""
     return f"{kind}:{recipient}:{at:013d}"
+
+
+def audit_key(user: str, at: int, audit: str) -> str:
+    """Sorts the changes of one user's rights by time."""
+    return f"{user}:{at:013d}:{audit}"
 
 
 async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:
