@@ -181,11 +181,10 @@ class NotificationsRead(Answer, frozen=True):
 
 
 class SessionOpened(Answer, frozen=True):
-    """A session: `token` is good until `token_expires_at`; before `expires_at` the `renewal_token` gives the next ones.
+    """A session: `token` is good until `token_expires_at`, the `renewal_token` gives the next pair before `expires_at`.
 
-    Those two are absent where they are in cookies. `ends_at` is the end whatever comes. `device_token` belongs into later
-    log-ins from this device: it keeps others from locking it out. All that stands here is absent from the status of
-    a command.
+    The two are absent where they are in cookies. `ends_at` is the end whatever comes. `device_token` belongs into later
+    log-ins from this device: it keeps others from locking it out. The status of a command has none of the three.
     """
 
     session: Id

@@ -72,13 +72,14 @@ def build(settings: Settings) -> web.Application:
         return None
 
     desk = RedisAnswerDesk(redis, listener, decided)
-    keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, settings.partitions)
+    keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, partitions=settings.partitions)
     freshness = RedisFreshness(redis, [topic.name for topic in EVENT_TOPICS], settings.partitions)
     allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), Breaker(clock), metrics)
     parts = Parts(
         cache=reads_on(redis, metrics=metrics),
         database=database,
-        records=database,
+        accounts=database,
+        library=MongoLibrary(mongo, within=MONGO_SECONDS),
         credentials=database,
         commands=kafka,
         desk=desk,

@@ -1,12 +1,12 @@
 """The gate: from the token of a request to its open session and user, without a round trip where both are at hand."""
 
 from collections.abc import Collection
-from typing import Protocol
 
 from aiohttp import web
 
 from devconnect.events.base import Role
 from devconnect.ports.clock import Clock
+from devconnect.ports.gateway import EndedSessions
 from devconnect.ports.reads import Reads, SessionView, UserView
 from web.cookies import Cookies
 from web.cors import origin_allowed
@@ -16,17 +16,12 @@ from web.tokens import Claims, Tokens
 from web.who import Caller
 
 
-class Ends(Protocol):
-    """The ends of sessions as Kafka tells them: good also where no store can be asked."""
-
-    def ended(self, session: str) -> bool:
-        """Whether this session has been ended, as far as this process has heard."""
-
-
 class Gate:
     """Lets people in. A session counts as open where nobody who may know says otherwise."""
 
-    def __init__(self, tokens: Tokens, reads: ReadModels, *, ends: Ends, cookies: Cookies, clock: Clock) -> None:
+    def __init__(
+        self, tokens: Tokens, reads: ReadModels, *, ends: EndedSessions, cookies: Cookies, clock: Clock
+    ) -> None:
         self._tokens, self._reads, self._ends = tokens, reads, ends
         self._cookies, self._clock = cookies, clock
         self._cache: Reads = reads.cache

@@ -58,7 +58,7 @@ class Doorkeeper:
         await self._throttle.succeeded(attempt)
 
     async def insist_on(self, password: str, inputs: Sequence[str], field: str = "password") -> None:
-        """ProblemError(password_refused) for a password that others would guess; `inputs` are what they know of whose it is."""
+        """ProblemError(password_refused) for one that others would guess; `inputs` is what they know of its owner."""
         why = await self._passwords.check(password, inputs)
         if why is not None:
             raise ProblemError("password_refused", f"`{field}` {why}", errors=(FieldError(field, why),))

@@ -10,6 +10,7 @@ from web.answers import Accepted, PendingCommand, encode
 from web.auth import has_credentials, require_role
 from web.calls import AnyCall, Call
 from web.commands import HEADER, Outcome, link
+from web.compress import secret
 from web.gateway import Gateway
 from web.limits import headers as told
 from web.marks import Mark
@@ -24,8 +25,6 @@ Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Seconds that a read waits for what its reader has done before.
 PATIENCE = 1.0
 READ_AFTER, BEHIND = "Read-After", "X-Behind"
-#: A response of this kind is neither compressed nor kept.
-SECRET = "devconnect.secret"
 
 
 def mount(app: web.Application, gateway: Gateway, operations: Iterable[Operation]) -> None:
@@ -155,7 +154,7 @@ class Serving:
         reply = await handler(call)
         response = reply.response or self._outcome_response(reply, operation.status)
         if operation.secret:
-            response[SECRET] = True
+            secret(response)
         return response
 
     async def _charge(self, operation: Operation, call: AnyCall) -> Mapping[str, str]:
@@ -180,7 +179,7 @@ def quota_of(operation: Operation, call: AnyCall) -> Quota:
 def command_response(
     outcome: Outcome, status: int, headers: Mapping[str, str], more: Mapping[str, object] | None = None
 ) -> web.Response:
-    """The answer to a command: its result with `status`, its problem, or 202. `more` is put beside the first and last."""
+    """The answer to a command: its result with `status`, its problem, or 202; `more` goes beside all but a problem."""
     command, decision = outcome.command.id, outcome.decision
     if decision is not None and decision.problem is not None:
         return problem_response(

@@ -11,12 +11,11 @@ from devconnect.ports.allowances import Allowances
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
 from devconnect.ports.freshness import Freshness
-from devconnect.ports.gateway import Commands, Credentials, Passwords
+from devconnect.ports.gateway import AccountLists, Commands, Credentials, EndedSessions, Passwords
 from devconnect.ports.metrics import Metrics
-from devconnect.ports.reads import Reads
-from devconnect.ports.records import Records
+from devconnect.ports.reads import Library, Reads
 from devconnect.settings import Settings
-from web.auth import Ends, Gate
+from web.auth import Gate
 from web.commands import Commander
 from web.cookies import Cookies
 from web.device_tokens import DeviceTokens
@@ -40,12 +39,13 @@ class Parts:
 
     cache: Reads
     database: Reads
-    #: What is in the database alone.
-    records: Records
+    #: What is read of the database alone.
+    accounts: AccountLists
+    library: Library
     credentials: Credentials
     commands: Commands
     desk: AnswerDesk
-    ends: Ends
+    ends: EndedSessions
     freshness: Freshness
     allowances: Allowances
     policies: Policies

@@ -28,8 +28,14 @@ _TEXT = {"type": "string"}
 
 #: Problems that any request may have, and those of some kinds of requests.
 ALWAYS = (
-    "malformed_request", "uri_too_long", "headers_too_large", "rate_limited", "internal_error", "store_unavailable", "timed_out"
-)  # fmt: skip
+    "malformed_request",
+    "uri_too_long",
+    "headers_too_large",
+    "rate_limited",
+    "internal_error",
+    "store_unavailable",
+    "timed_out",
+)
 WITH_QUERY = ("invalid_query", "invalid_header")
 WITH_BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type", "request_timeout")
 WITH_COMMAND = ("invalid_header", "idempotency_key_reused", "kafka_unavailable")
@@ -62,8 +68,8 @@ def build(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "DevConnect",
             "version": __version__,
-            "description": "Where developers find each other, connect and chat. Requests that change something are handed to "
-            "Kafka, and answered with their result when it comes in time, else with 202 and where to ask.",
+            "description": "Where developers find each other, connect and chat. Requests that change something are "
+            "handed to Kafka, and answered with their result when it comes in time, else with 202 and where to ask.",
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],

@@ -1,4 +1,4 @@
-"""What the gateway offers, as values: routing, validation, the OpenAPI document and the table of who may follow from it.
+"""What the gateway offers, as values: routing, validation, the OpenAPI document and the table of who may follow.
 
 An operation is a read or a command. A read's handler returns a `Reply`. A command's `make` is a plain function from a
 `Call` to the command, so that whatever else hands commands in (a socket, say) is held to the very same rules.
@@ -10,13 +10,13 @@ from typing import Any, Generic, Literal, TypeVar
 from aiohttp import web
 from msgspec import Struct
 
+from devconnect.domain.sessions import RANKS
 from devconnect.events.base import Role
 from devconnect.events.commands import AnyCommand
 from devconnect.ports.reads import Source
 from web.calls import Call
 from web.commands import Outcome
 from web.queries import NoQuery, Query
-from web.who import RANKS
 
 B = TypeVar("B")
 Q = TypeVar("Q")

@@ -15,6 +15,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "invalid_header": (400, "A header is not as it must be"),
     "not_logged_in": (401, "Not logged in"),
     "wrong_credentials": (401, "Wrong e-mail address or password"),
+    "cursor_expired": (410, "The cursor is no longer good"),
     "link_invalid": (410, "The link is not good (any more)"),
     "session_reused": (401, "The renewal token was used before"),
     "wrong_password": (403, "Not the account's password"),

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.ports.clock import Clock
 from devconnect.ports.metrics import READS_FALLEN_BACK, Metrics
 from devconnect.ports.reads import (
-    MessageView,
+    ConversationView,
+    CursorExpiredError,
+    HistoryPage,
     NotificationView,
     Page,
     PositionView,
@@ -15,6 +17,7 @@ from devconnect.ports.reads import (
     Reads,
     RelationView,
     SessionView,
+    Side,
     Source,
     UserView,
 )
@@ -93,19 +96,31 @@ class Reading:
             found.update(zip(missing, stored, strict=True))
         return [found[user] for user in ids]
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str]:
-        """Ids of people with whom the user has nothing yet."""
-        return await self._known(lambda store: store.feed(user, cursor, limit))
+    async def feed(self, user: str, skills: Sequence[str], cursor: str | None, limit: int) -> Page[str]:
+        """Ids of people with whom the user, who has these skills, has nothing yet."""
+        return await self._known(lambda store: store.feed(user, cursor, limit, skills))
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, side: Side = "any"
     ) -> Page[RelationView]:
         """What stands in this state between the user and others."""
-        return await self._known(lambda store: store.relations(user, state, cursor, limit, by_others=by_others))
+        return await self._known(lambda store: store.relations(user, state, cursor, limit, side=side))
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView]:
-        """Messages, newest first."""
-        return await self._known(lambda store: store.history(conversation, cursor, limit))
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView]:
+        """What is between the user and each of these, in the order asked for."""
+        if not others:
+            return []
+        return await self._known(lambda store: store.relations_to(user, others))
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView]:
+        """The user's conversations, the one in which something was said last first."""
+        return await self._known(lambda store: store.conversations(user, cursor, limit))
+
+    async def history_json(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> HistoryPage:
+        """Messages as they are sent, newest first or oldest first, with the positions of both."""
+        return await self._known(lambda store: store.history_json(conversation, cursor, limit, forward=forward))
 
     async def positions(self, conversation: str) -> list[PositionView]:
         """How far each of the two has got."""
@@ -144,6 +159,8 @@ class Reading:
         except UnavailableError:
             breaker.failed()
             return None
+        except CursorExpiredError:
+            raise
         except ValueError:  # a cursor that the database gave, perhaps: it will know
             found = None
         breaker.worked()

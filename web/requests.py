@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from devconnect.ports.reads import CursorExpiredError
 from web.problems import FieldError, ProblemError, bad_query
 from web.queries import PageQuery, Query
 
@@ -80,6 +81,8 @@ async def paged(asked: PageQuery, read: Awaitable[P]) -> P:
     """The page that is read; ProblemError(invalid_query) when its cursor is none that we gave, or no longer good."""
     try:
         return await read
+    except CursorExpiredError:
+        raise ProblemError("cursor_expired", "This cursor is no longer good: start anew, without one.") from None
     except ValueError:
         if asked.cursor is None:
             raise

@@ -1,13 +1,10 @@
 """Who asks."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
+from devconnect.domain.sessions import effective_role
 from devconnect.events.base import Role
 from devconnect.ports.reads import SessionView, Source, UserView
-
-#: Roles in rising order.
-RANKS: Mapping[Role, int] = {"member": 0, "analyst": 1, "operator": 2}
 
 
 class Caller(NamedTuple):
@@ -20,4 +17,4 @@ class Caller(NamedTuple):
     @property
     def role(self) -> Role:
         """The role that counts: the session's or the user's, whichever gives less."""
-        return min(self.session.role, self.user.role, key=RANKS.__getitem__)
+        return effective_role(self.session.role, self.user.role)

@@ -16,12 +16,13 @@ MOST = 100
 #: lost, and not for a stolen one.
 RETRY_MS = 60_000
 
-_RANKS: Mapping[Role, int] = {"member": 0, "analyst": 1, "operator": 2}
+#: Roles in rising order.
+RANKS: Mapping[Role, int] = {"member": 0, "analyst": 1, "operator": 2}
 
 
 def effective_role(session: Role, user: Role) -> Role:
     """What somebody may do by a session: what it was opened with, unless they have lost that since."""
-    return min(session, user, key=_RANKS.__getitem__)
+    return min(session, user, key=RANKS.__getitem__)
 
 
 def account(state: Snapshot, user: str) -> User | None:
@@ -106,7 +107,7 @@ def _renewed(command: c.RenewSession, offset: int, user: User, login: Login) -> 
     """The same session, or a new one in its place for somebody whose rights have risen."""
     happened = Consequences(command, offset)
     expires_at = min(command.expires_at, login.ends_at)
-    if _RANKS[user.role] > _RANKS[login.role]:
+    if RANKS[user.role] > RANKS[login.role]:
         happened.add(f.UserLoggedOut, user=user.id, session=command.session, reason="replaced")
         event = happened.add(
             f.UserLoggedIn,

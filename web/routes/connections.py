@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.events import commands as c
+from devconnect.ports.reads import Side
 from web import answers, bodies
 from web.answers import Blocked, Connected, ConnectionAnswer, ReportAnswer, Waiting
 from web.calls import AnyCall, Call, known_user
@@ -62,26 +63,26 @@ async def read_connections(call: Call[None, PageQuery]) -> Reply:
 
 async def read_requests(call: Call[None, PageQuery]) -> Reply:
     """The people who wait for the reader's answer."""
-    return await _people(call, "requested", _waiting, by="others")
+    return await _people(call, "requested", _waiting, side="theirs")
 
 
 async def read_sent_requests(call: Call[None, PageQuery]) -> Reply:
     """The people whose answer the reader waits for."""
-    return await _people(call, "requested", _waiting, by="self")
+    return await _people(call, "requested", _waiting, side="mine")
 
 
 async def read_ignored(call: Call[None, PageQuery]) -> Reply:
     """The people whom the reader has passed by."""
-    return await _people(call, "ignored", _waiting, by="self")
+    return await _people(call, "ignored", _waiting, side="mine")
 
 
 def _waiting(shown: answers.Card, at: int) -> Waiting:
     return Waiting(user=shown, at=at)
 
 
-async def _people(call: Call[None, PageQuery], state: ConnectionState, shape: Any, *, by: Any = "anybody") -> Reply:
+async def _people(call: Call[None, PageQuery], state: RelationState, shape: Any, *, side: Side = "any") -> Reply:
     asked, reading, me = call.query, call.gateway.reads.reading(), call.me.user.id
-    page = await paged(asked, reading.relations(me, state, asked.cursor, asked.limit, by=by))
+    page = await paged(asked, reading.relations(me, state, asked.cursor, asked.limit, side=side))
     people = await reading.users([relation.user for relation in page.items])
     items = tuple(
         shape(answers.card(user, relation), relation.at)
@@ -103,14 +104,14 @@ async def read_reports(call: Call[None, ReportsQuery]) -> Reply:
     """What people have told the operators, newest first."""
     asked = call.query
     is_open = asked.state == "open"
-    page = await paged(asked, call.gateway.parts.records.reports(asked.cursor, asked.limit, is_open=is_open))
+    page = await paged(asked, call.gateway.parts.library.reports(asked.cursor, asked.limit, open_ones=is_open))
     return Reply(data={"items": page.items, "next": page.next}, source="database")
 
 
 async def close_report(call: Call[bodies.CloseReport, NoQuery]) -> Reply:
     """Be done with a report."""
     gateway = call.gateway
-    report = await gateway.parts.records.report(call.ident("report", "report_unknown"))
+    report = await gateway.parts.library.report(call.ident("report", "report_unknown"))
     if report is None:
         raise ProblemError("report_unknown", "There is no such report.")
     call.order = gateway.commander.order(call.request, call.me.user.id, call.body)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from devconnect.domain.search import sought
 from devconnect.events import commands as c
 from devconnect.events.base import pair_id
 from web import answers, bodies
@@ -83,8 +84,8 @@ async def search_messages(call: Call[None, SearchQuery]) -> Reply:
     """Messages of the own conversations that have all of these words, newest first."""
     asked = call.query
     peer = known_user(asked.user) if asked.user is not None else None
-    records = call.gateway.parts.records
-    page = await paged(asked, records.search(call.me.user.id, asked.q, peer, asked.cursor, asked.limit))
+    library, words = call.gateway.parts.library, sought(asked.q)
+    page = await paged(asked, library.search(call.me.user.id, words, peer, asked.cursor, asked.limit))
     items = tuple(map(answers.message, page.items))
     return Reply(data=Page(items=items, next=page.next), source="database")
 

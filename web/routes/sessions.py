@@ -72,7 +72,7 @@ async def renew_session(call: Call[bodies.Renew, NoQuery]) -> Reply:
 async def read_sessions(call: AnyCall) -> Reply:
     """The own open sessions."""
     me, now = call.me, call.gateway.parts.clock.now_ms()
-    found = await call.gateway.parts.records.sessions(me.user.id)
+    found = await call.gateway.parts.accounts.sessions_of(me.user.id)
     shown = [
         SessionAnswer(
             id=one.id,
@@ -84,7 +84,7 @@ async def read_sessions(call: AnyCall) -> Reply:
             ends_at=one.ends_at,
             current=one.id == me.session.id,
         )
-        for one in sorted(found, key=lambda one: one.used_at, reverse=True)
+        for one in found
         if one.expires_at > now
     ]
     return Reply(data=SessionList(items=tuple(shown)), source="database")

@@ -31,11 +31,10 @@ async def sign_up(call: Call[bodies.SignUp, NoQuery]) -> Reply:
 
 async def read_user(call: AnyCall) -> Reply:
     """Somebody as the reader may see them."""
-    reading = call.gateway.reads.reading()
-    user, me = call.user(), call.me.user.id
+    reading, user = call.gateway.reads.reading(), call.user()
     [found] = await reading.users([user])
-    [relation] = await reading.relations_to(me, [user])
-    if found is None or found.deleted or (relation is not None and relation.state == "barred"):
+    [relation] = await reading.relations_to(call.me.user.id, [user])
+    if found is None or found.deleted or relation.state == "barred":
         raise user_unknown()
     return Reply(data=answers.card(found, relation), source=reading.source)
 
@@ -57,7 +56,7 @@ def change_role(call: Call[bodies.ChangeRole, NoQuery]) -> c.ChangeRole:
 async def read_audit(call: Call[None, PageQuery]) -> Reply:
     """Who changed somebody's tier and role, newest first."""
     asked = call.query
-    page = await paged(asked, call.gateway.parts.records.audit(call.user(), asked.cursor, asked.limit))
+    page = await paged(asked, call.gateway.parts.accounts.audit(call.user(), asked.cursor, asked.limit))
     return Reply(data={"items": page.items, "next": page.next}, source="database")
 
 
