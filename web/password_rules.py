@@ -17,7 +17,8 @@ GUESSES_LEAST = 10**7
 
 #: Characters that are judged at once: the time that it takes grows with the square.
 _PIECE = 72
-#: Ways to read digits and signs as letters that are tried: each costs as much as the password read as it is.
+#: Ways to read digits and signs as letters that are tried, or up to twice as many where a sign stands for two letters.
+#: Each costs as much as the password read as it is; there are hundreds of a password with every such sign.
 _READINGS = 8
 _SIGNS = {sign: letter for letter, signs in L33T_TABLE.items() for sign in signs}
 _SERVICE = "devconnect"

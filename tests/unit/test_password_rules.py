@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from zxcvbn.matching import L33T_TABLE, enumerate_l33t_subs, relevant_l33t_subtable
 
 from devconnect.settings import Settings
-from web.password_rules import LENGTH_MAX, reason
+from web.password_rules import LENGTH_MAX, _readable, reason
 from web.passwords import ArgonPasswords
 
 OWNER = ("Ada Lovelace", "ada.lovelace@example.org")
@@ -69,6 +70,17 @@ def test_what_is_tried_first_is_refused(password: str) -> None:
 def test_what_is_known_of_the_owner_or_of_us_is_refused(password: str) -> None:
     assert "your name" in (reason(password, OWNER, 15) or "")
     assert "your name" not in (reason(password.replace("DevConnect", "Ada"), ("Bob", "bob@x.net"), 15) or "")
+
+
+def test_what_is_known_counts_beside_what_is_tried_first() -> None:
+    assert reason("adalovelacepassword", OWNER, 15) is not None
+    assert reason("adalovelacepassword", ("Bob",), 15) is None
+
+
+@given(st.text("@48({[<369!|10$5+7%2abcxyz", max_size=72))
+def test_signs_are_read_as_letters_in_a_few_ways_only(piece: str) -> None:
+    ways = enumerate_l33t_subs(relevant_l33t_subtable(_readable(piece), L33T_TABLE))
+    assert len(ways) <= 16
 
 
 def test_names_that_belong_to_a_longer_password_do_no_harm() -> None:
