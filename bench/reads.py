@@ -25,6 +25,7 @@ from devconnect.domain.projections import Update, project
 from devconnect.events.base import pair_id, seq_of
 from devconnect.events.facts import AnyEvent, MessageSent, Profile, UserCameOnline, UserLoggedIn, UserSignedUp
 from devconnect.ports.reads import Reads
+from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from devconnect.stack import Addresses
 
@@ -32,8 +33,8 @@ from devconnect.stack import Addresses
 PAGE = 50
 #: There is a conversation for so many people.
 PEOPLE_A_TALK = 20
-#: Documents and updates written at a time.
-CHUNK = 1_000
+#: Documents written at a time, and seconds that a store may take for so many.
+CHUNK, PATIENCE = 1_000, 60.0
 #: Reads of each kind that are thrown away first, and that are made of one store before the other has its turn.
 WARM_UP, TURN = 50, 25
 #: How many times faster the application that this replaces claimed each to be.
@@ -156,7 +157,8 @@ async def compare(
 ) -> dict[str, Comparison]:
     """Put so many people into both stores, and read each kind so often from each; nobody else may be at work."""
     data = DataSet(people)
-    redis, mongo = connect_redis(addresses.redis), connect_mongo(addresses.mongo, settings.mongo_db, socket_timeout=60)
+    redis = connect_redis(addresses.redis, socket_timeout=PATIENCE)
+    mongo = connect_mongo(addresses.mongo, settings.mongo_db, socket_timeout=PATIENCE)
     try:
         say(f"{people:,} people for the comparison of reads")
         await _fill(data, RedisProjections(redis), mongo)
@@ -165,6 +167,8 @@ async def compare(
             found[name] = await _compared(name, reading, samples)
             say(f"{name}: {found[name].speed_up:.1f} times")
         return found
+    except UnavailableError as error:
+        raise BenchError(str(error)) from None
     finally:
         await close_redis(redis)
         await close_mongo(mongo)
@@ -176,7 +180,7 @@ async def _fill(data: DataSet, projections: RedisProjections, mongo: Database) -
     if not await projections.complete():
         await projections.declare_complete()
     await ensure_indexes(mongo)
-    truth = MongoTruth(mongo, within=60.0)
+    truth = MongoTruth(mongo, within=PATIENCE)
     for start in range(0, len(documents), CHUNK):
         chunk = documents[start : start + CHUNK]
         await truth.save(chunk, new=[ref_of(document) for document in chunk])
