@@ -65,7 +65,7 @@ def test_an_outage_of_the_mail_server_delays_mail_and_nothing_else(post_office: 
     )
     people += join(post_office, *NAMES)
     for person in people:
-        person.sees("/v1/notifications", is_welcome, "a welcome in the list")
+        person.sees("/v1/me/notifications", is_welcome, "a welcome in the list")
 
     postman = Postman()
     controller = Controller(postman, hostname="127.0.0.1", port=port)
