@@ -17,6 +17,7 @@ from agents.retrying import RefusedError, Retry
 from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
+from devconnect.adapters.mongo.listings import MongoListings
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.redis.connect import connect as connect_redis
 from devconnect.adapters.redis.projections import RedisProjections
@@ -272,7 +273,8 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            yield Tools(publisher, Retry(MongoTruth(mongo), publisher, RedisProjections(redis)))
+            retry = Retry(MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo))
+            yield Tools(publisher, retry)
     finally:
         await redis.aclose()
         await close_mongo(mongo)

@@ -73,9 +73,9 @@ def touched(decisions: Iterable[Decision]) -> set[Ref]:
             case f.UserEvent():
                 refs.add(Ref("user", event.user))
             case f.ConnectionEvent():
-                refs.add(Ref("connection", event.key))
+                refs.update(connections.touched(event))
             case f.MessageEvent():
-                refs.add(Ref("conversation", event.conversation))
+                refs.update(messaging.touched(event))
     return refs
 
 

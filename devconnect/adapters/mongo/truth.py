@@ -92,11 +92,14 @@ class MongoTruth:
         """
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
-        messages: dict[str, Fields] = {}
+        said: dict[str, Fields] = {}
         absent: set[str] = {ref.id for ref in new}
         for document in documents:
             if isinstance(document, Message):
-                messages[document.id] = document_fields(document)
+                if document.seq == document.place:
+                    said[document.id] = document_fields(document)
+                else:
+                    followers.setdefault(layout.MESSAGES, []).append(document_fields(document))
                 continue
             if isinstance(document, Connection):
                 relations = list(relation_fields(document))
@@ -107,7 +110,7 @@ class MongoTruth:
             leaders.setdefault(name, []).append(document_fields(document))
         async with reaching(self._within):
             await asyncio.gather(
-                insert_absent(self._db[layout.MESSAGES], list(messages.values())), *self._put(followers, absent)
+                insert_absent(self._db[layout.MESSAGES], list(said.values())), *self._put(followers, absent)
             )
             await asyncio.gather(*self._put(leaders, absent))
 
