@@ -110,10 +110,11 @@ class PositionAnswer(Answer, frozen=True):
 
 
 class History(Answer, frozen=True):
-    """Some messages of a conversation; `next` goes on in the direction that was asked for."""
+    """Some messages of a conversation; `next` goes on in the direction that was asked for, `previous` in the other."""
 
     items: tuple[Message, ...]
     next: str | None
+    previous: str | None
     positions: tuple[PositionAnswer, ...]
 
 

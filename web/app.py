@@ -79,7 +79,7 @@ def build(settings: Settings) -> web.Application:
         cache=reads_on(redis, metrics=metrics),
         database=database,
         accounts=database,
-        library=MongoLibrary(mongo, within=MONGO_SECONDS),
+        library=database,
         credentials=database,
         commands=kafka,
         desk=desk,

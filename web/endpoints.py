@@ -145,7 +145,7 @@ class Serving:
                 await self._limits.give_back(quota_of(operation, call), user.tier, user.id, command.id)
             raise
 
-    async def _act(self, operation: Operation, call: AnyCall) -> web.StreamResponse:
+    async def _act(self, operation: Operation, call: AnyCall) -> web.Response:
         """What needs more than a command: the handler makes the order itself, and has it charged."""
         handler = operation.handler
         if handler is None:
@@ -163,7 +163,7 @@ class Serving:
         user = call.caller.user
         return told(await self._limits.take(quota_of(operation, call), user.tier, user.id, call.order.id))
 
-    def _outcome_response(self, reply: Reply, status: int) -> web.StreamResponse:
+    def _outcome_response(self, reply: Reply, status: int) -> web.Response:
         if reply.outcome is None:
             return web.Response(
                 body=encode(reply.data), status=status, headers={"Content-Type": "application/json", **reply.headers}

@@ -44,7 +44,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     #: The command behind it, where it has one: `data` is then put beside its result.
     outcome: Outcome | None = None
     #: Ready to be sent, in place of all of that: a page, or what sets cookies.
-    response: web.StreamResponse | None = None
+    response: web.Response | None = None
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]

@@ -1,7 +1,7 @@
 """Reads: from the cache, and from the database where the cache can't be had or doesn't know."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from devconnect.domain.model import RelationState
 from devconnect.ports.clock import Clock
@@ -17,13 +17,14 @@ from devconnect.ports.reads import (
     Reads,
     RelationView,
     SessionView,
-    Side,
     Source,
     UserView,
 )
 from devconnect.ports.truth import UnavailableError
 
 T = TypeVar("T")
+#: Whose doing it is that something stands.
+Side = Literal["any", "mine", "theirs"]
 
 #: Milliseconds for which a cache that failed isn't asked.
 OPEN_MS = 1000
@@ -103,8 +104,11 @@ class Reading:
     async def relations(
         self, user: str, state: RelationState, cursor: str | None, limit: int, *, side: Side = "any"
     ) -> Page[RelationView]:
-        """What stands in this state between the user and others."""
-        return await self._known(lambda store: store.relations(user, state, cursor, limit, side=side))
+        """What stands in this state between the user and others, of one side only where that is said."""
+        theirs, mine = side == "theirs", side == "mine"
+        return await self._known(
+            lambda store: store.relations(user, state, cursor, limit, by_others=theirs, by_me=mine)
+        )
 
     async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView]:
         """What is between the user and each of these, in the order asked for."""

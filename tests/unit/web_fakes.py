@@ -58,7 +58,6 @@ from devconnect.ports.reads import (
     ReportView,
     SessionsView,
     SessionView,
-    Side,
     Source,
     UserView,
     no_relation,
@@ -334,11 +333,23 @@ class WorldReads(Reads):
         return self._tell(paged(strangers[::-1], cursor, limit), cursor)
 
     async def relations(
-        self, user: str, state: RelationState, cursor: str | None, limit: int, *, side: Side = "any"
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
         found = [self._relation(one, user) for one in self._all(Connection) if user in one.users]
-        sides = {"any": lambda by: True, "mine": lambda by: by == user, "theirs": lambda by: by != user}
-        right = [relation for relation in found if relation.state == state and sides[side](relation.by)]
+        right = [
+            relation
+            for relation in found
+            if relation.state == state
+            and not (by_others and relation.by == user)
+            and not (by_me and relation.by != user)
+        ]
         return self._tell(paged(right[::-1], cursor, limit), cursor)
 
     def _relation(self, one: Connection, user: str) -> RelationView:
@@ -367,9 +378,7 @@ class WorldReads(Reads):
             said = [message for message in self._all(Message) if message.conversation == one.id]
             unread = len(one.unread.get(user, ()))
             positions = tuple(_positions(one.id, one))
-            views.append(
-                ConversationView(peer=peer, last=_message_view(said[-1]), unread=unread, positions=positions)
-            )
+            views.append(ConversationView(peer=peer, last=_message_view(said[-1]), unread=unread, positions=positions))
         return self._tell(paged(views, cursor, limit), cursor)
 
     async def conversation(self, user: str, peer: str) -> ConversationView | None:

@@ -4,13 +4,13 @@ from typing import Any
 
 from devconnect.domain.model import RelationState
 from devconnect.events import commands as c
-from devconnect.ports.reads import Side
 from web import answers, bodies
 from web.answers import Blocked, Connected, ConnectionAnswer, ReportAnswer, Waiting
 from web.calls import AnyCall, Call, known_user
 from web.operations import Operation, Page, Quota, Reply, command, read
 from web.problems import ProblemError
 from web.queries import NoQuery, PageQuery, ReportsQuery
+from web.reads import Side
 from web.requests import paged
 
 
