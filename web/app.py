@@ -74,7 +74,8 @@ def build(settings: Settings) -> web.Application:
     desk = RedisAnswerDesk(redis, listener, decided)
     keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, partitions=settings.partitions)
     freshness = RedisFreshness(redis, [topic.name for topic in EVENT_TOPICS], settings.partitions)
-    allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), Breaker(clock), metrics)
+    breaker = Breaker(clock)
+    allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), breaker, metrics)
     parts = Parts(
         cache=reads_on(redis, metrics=metrics),
         database=database,
@@ -86,6 +87,7 @@ def build(settings: Settings) -> web.Application:
         ends=ends,
         freshness=freshness,
         allowances=allowances,
+        breaker=breaker,
         policies=settings.policies,
         clock=clock,
         metrics=metrics,

@@ -8,6 +8,7 @@ from devconnect.events.base import Role
 from devconnect.ports.clock import Clock
 from devconnect.ports.gateway import EndedSessions
 from devconnect.ports.reads import Reads, SessionView, UserView
+from devconnect.settings import Settings
 from web.cookies import Cookies
 from web.cors import origin_allowed
 from web.problems import ProblemError, not_logged_in
@@ -20,10 +21,17 @@ class Gate:
     """Lets people in. A session counts as open where nobody who may know says otherwise."""
 
     def __init__(
-        self, tokens: Tokens, reads: ReadModels, *, ends: EndedSessions, cookies: Cookies, clock: Clock
+        self,
+        tokens: Tokens,
+        reads: ReadModels,
+        *,
+        ends: EndedSessions,
+        cookies: Cookies,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self._tokens, self._reads, self._ends = tokens, reads, ends
-        self._cookies, self._clock = cookies, clock
+        self._cookies, self._clock, self._settings = cookies, clock, settings
         self._cache: Reads = reads.cache
 
     def at_hand(self, request: web.Request) -> Caller | None:
@@ -79,7 +87,7 @@ class Gate:
 
     def insist_on_origin(self, request: web.Request) -> None:
         """ProblemError(origin_not_allowed) for what another site may have had a browser send with our cookies."""
-        if not origin_allowed(request):
+        if not origin_allowed(request, self._settings):
             raise ProblemError(
                 "origin_not_allowed", "With a cookie only pages of this service may ask: send the token as a header."
             )

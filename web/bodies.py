@@ -9,7 +9,8 @@ from devconnect.events.base import ReportReason, Role, Tier
 from web.problems import bad_field
 
 Email = Annotated[str, Meta(min_length=3, max_length=320)]
-NewPassword = Annotated[str, Meta(min_length=8, max_length=256)]
+#: How long it must be is the setting's to say.
+NewPassword = Annotated[str, Meta(min_length=1, max_length=256)]
 Password = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Headline = Annotated[str, Meta(max_length=200)]

@@ -9,7 +9,6 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from devconnect.settings import Network, Settings
-from web.gateway import GATEWAY
 
 #: What a page may send, and what it may read of an answer.
 ALLOWED_HEADERS = (
@@ -49,7 +48,7 @@ def allow(headers: CIMultiDict[str], origin: str) -> None:
     headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
 
-def origin_allowed(request: web.Request) -> bool:
+def origin_allowed(request: web.Request, settings: Settings) -> bool:
     """Whether a request that a cookie vouches for comes from a page of ours or of the list, and not from a forger's.
 
     What changes nothing may come from anywhere. All else must say where it comes from: by Origin, Sec-Fetch-Site or
@@ -57,7 +56,7 @@ def origin_allowed(request: web.Request) -> bool:
     """
     if request.method in _SAFE:
         return True
-    settings, headers = request.app[GATEWAY].parts.settings, request.headers
+    headers = request.headers
     origin, site, referer = headers.get("Origin"), headers.get(_FETCH_SITE), headers.get("Referer")
     if origin is not None:
         return origin in settings.cors_origins or origin in own_origins(request, settings)

@@ -24,7 +24,7 @@ from web.ids import Ids
 from web.limits import Limits
 from web.network import client_address, network_of
 from web.problems import ProblemError
-from web.reads import ReadModels
+from web.reads import Breaker, ReadModels
 from web.shown import Shown
 from web.throttle import Throttle
 from web.tokens import Keys, Tokens
@@ -48,6 +48,8 @@ class Parts:
     ends: EndedSessions
     freshness: Freshness
     allowances: Allowances
+    #: What is known of the cache's store: one for all who ask it.
+    breaker: Breaker
     policies: Policies
     clock: Clock
     metrics: Metrics
@@ -83,7 +85,7 @@ class Gateway:
     def of(cls, parts: Parts) -> "Gateway":
         """The gateway on these parts."""
         ids, tokens = Ids(parts.id_secret), Tokens(parts.keys, parts.clock)
-        reads = ReadModels(parts.cache, parts.database, parts.clock, parts.metrics)
+        reads = ReadModels(parts.cache, parts.database, parts.breaker, parts.metrics)
         cookies = Cookies(parts.settings, parts.clock)
         devices = DeviceTokens(parts.id_secret, parts.clock)
         throttle = Throttle(parts.id_secret, parts.allowances, devices, parts.metrics)
@@ -92,7 +94,7 @@ class Gateway:
             ids=ids,
             tokens=tokens,
             reads=reads,
-            gate=Gate(tokens, reads, ends=parts.ends, cookies=cookies, clock=parts.clock),
+            gate=Gate(tokens, reads, ends=parts.ends, cookies=cookies, clock=parts.clock, settings=parts.settings),
             cookies=cookies,
             limits=Limits(parts.policies, parts.allowances, parts.metrics),
             commander=Commander(

@@ -57,9 +57,9 @@ class Breaker:
 class ReadModels:
     """The two stores and the breaker between them."""
 
-    def __init__(self, cache: Reads, database: Reads, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, cache: Reads, database: Reads, breaker: Breaker, metrics: Metrics) -> None:
         self.cache, self.database, self.metrics = cache, database, metrics
-        self.breaker = Breaker(clock)
+        self.breaker = breaker
 
     def reading(self) -> "Reading":
         """The reads of one request."""

@@ -66,6 +66,7 @@ from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.app import create_app
 from web.gateway import Parts
+from web.reads import Breaker
 
 KEY = "k" * 48
 NOON = 1_700_000_000_000
@@ -611,6 +612,7 @@ async def gateway(change: Callable[[Parts], Parts] | None = None, **settings: An
         ends=world,
         freshness=world,
         allowances=LocalAllowances(),
+        breaker=Breaker(clock),
         policies=Policies(**{tier: PLENTY for tier in TIERS}, strangers=Quota(1000, 60)),
         clock=clock,
         metrics=metrics,
