@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from agents.commands import DecideCommands
@@ -263,17 +264,18 @@ def test_what_nobody_has_can_be_taken(log, batch, chunk) -> None:
     town.assert_settled()
 
 
-def test_an_address_that_is_taken_back_stays_over_each_replay() -> None:
-    """The case that the seq of a reservation is for: to another address and back, the first step replayed alone."""
-    there, back = (
-        c.ChangeEmail(id="c2", actor="u0.0", at=AT, email="b0"),
-        c.ChangeEmail(id="c3", actor="u0.0", at=AT, email="a0"),
-    )
-    town = Town([sign_up(0, "a0"), there, _following(there, "f2"), back, _following(back, "f3")])
+@pytest.mark.parametrize("dies_after", range(12))
+def test_an_address_that_is_taken_back_stays_over_each_replay(dies_after: int) -> None:
+    """What the seq of a reservation is for: to another address and back, broken off anywhere, replayed step by step."""
+    log: list[c.AnyCommand] = [sign_up(0, "a0")]
+    for name, address in (("c2", "a0"), ("c3", "b0"), ("c4", "a0")):
+        asking = c.ChangeEmail(id=name, actor="u0.0", at=AT, email=address)
+        log += [asking, _following(asking, f"f{name}")]
+    town = Town(log)
 
     async def work() -> None:
-        await town.come_to_an_end(0, 1, 1)
-        for overlap in range(1, 6):
+        await town.one_after_the_other([Life(0, 0, 10, 10, dies_after, (0,))])
+        for overlap in range(8):
             await town.come_to_an_end(overlap, 1, 1)
 
     asyncio.run(work())

@@ -73,10 +73,17 @@ class SessionEnds(EndedSessions):
 
     async def _follow(self) -> None:
         while True:
+            # In a task of its own: aiokafka lets cancellations out that it has made itself.
+            reading = asyncio.create_task(self._read())
             try:
-                await self._read()
-            except (KafkaError, OSError, TimeoutError, LookupError) as exc:
-                self._note(f"{SESSION_ENDS.name} can't be followed: {type(exc).__name__}")
+                await asyncio.wait([reading])
+            finally:
+                reading.cancel()
+                await asyncio.wait([reading])
+            error = None if reading.cancelled() else reading.exception()
+            if error is not None and not isinstance(error, KafkaError | OSError | TimeoutError):
+                log.error("%s can't be read", SESSION_ENDS.name, exc_info=error)
+            self._note(f"{SESSION_ENDS.name} can't be followed: {type(error).__name__ if error else 'connection lost'}")
             await asyncio.sleep(PAUSE)
 
     async def _read(self) -> None:
