@@ -134,6 +134,10 @@ async def test_only_what_is_sure_is_remembered(given: Near) -> None:
     await given.heard()
     await given.reads.session("ada-2", "ada")
     assert given.reads.remembered("ada-2", "ada") is None
+    # A server whose clock is behind.
+    await run(given.writer, [("HSET", keys.session("ada-5"), "user", "ada", "expires_at", now)])
+    assert (await given.reads.session("ada-5", "ada"))[0] is not None
+    assert given.reads.remembered("ada-5", "ada") is None
     for spoil in (("SCRIPT", "FLUSH"), ("DEL", keys.EPOCH)):
         await given.fill()
         await given.write(session("ada-4"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -248,17 +249,24 @@ async def test_closing_fails_what_is_called_and_ends_the_connection(own_server: 
 def test_a_loop_that_was_busy_for_longer_than_a_call_may_take_reads_what_came_first(
     servers: dict[str, Server], loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
+    class Busy(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            time.sleep(0.15)  # the loop is to be busy
+
     async def main() -> None:
         wire = Wire(servers["alone"].url, deadline=0.1)
         await run(wire, [("SET", "k", "v")])
-        for _ in range(5):
-            generation = wire.generation
+        here, there = socket.socketpair()
+        await asyncio.get_running_loop().create_connection(Busy, sock=here)
+        generation = wire.generation
+        for steps in range(6):
             asked = asyncio.create_task(run(wire, [("GET", "k")]))
-            await asyncio.sleep(0.0)
-            await asyncio.sleep(0.0)
-            time.sleep(0.15)  # noqa: ASYNC251  # the loop is to be busy
+            for _ in range(steps // 2):
+                await asyncio.sleep(0)
+            there.send(b"!")
             assert await asked == ["v"]
-            assert wire.generation == generation
+        assert wire.generation == generation
+        there.close()
         await wire.aclose()
 
     with asyncio.Runner(loop_factory=loop) as runner:

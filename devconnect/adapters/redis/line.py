@@ -27,8 +27,11 @@ Command = tuple[str | int, ...]
 #: Commands that wait for their answers, and bytes that wait to be written: beyond that calls are refused.
 MOST_COMMANDS = 20_000
 MOST_BYTES = 16 * 1024 * 1024
-#: Seconds for what came while the loop was busy to be read, before it counts as not come.
-TURN = 0.001
+#: Seconds, of those that a call has, for what couldn't be sent or read while the loop was busy: a call is looked at when
+#: so much of its time is left, and fails when it is found again at the end.
+TURN = 0.02
+#: Seconds by which timers may come too early.
+TICK = 0.002
 
 _NOTHING = object()
 #: hiredis has it typed as for one word.
@@ -117,7 +120,7 @@ class Line(asyncio.Protocol):
         self._out.append(data)
         self._unsent += len(data)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._deadline, self._look)
+            self._timer = self._loop.call_later(self._deadline - TURN, self._look)
         return future
 
     def drop(self, why: str) -> None:
@@ -192,15 +195,16 @@ class Line(asyncio.Protocol):
             self._unsent = 0
             self._transport.write(data)
 
-    def _look(self, *, once_more: bool = False) -> None:
-        """Whether the oldest call has waited too long."""
+    def _look(self, seen: _Call | None = None) -> None:
+        """Whether the oldest call, seen before or not, has waited too long."""
         self._timer = None
         if not self._calls:
             return
-        left = self._calls[0].sent + self._deadline - time.monotonic()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
-        elif once_more:
+        oldest = self._calls[0]
+        age = time.monotonic() - oldest.sent
+        if oldest is seen and age >= self._deadline - TICK:
             self.drop("no answer in time")
+        elif age >= self._deadline - TURN - TICK:
+            self._timer = self._loop.call_later(TURN, self._look, oldest)
         else:
-            self._timer = self._loop.call_later(TURN, lambda: self._look(once_more=True))
+            self._timer = self._loop.call_later(self._deadline - TURN - age, self._look)
