@@ -1,4 +1,4 @@
-"""The queries of requests: every parameter with its type, its limits and its default; none is there that isn't named."""
+"""The queries of requests: every parameter with its type, its limits and its default; no others are taken."""
 
 from typing import Annotated, Literal
 

@@ -130,9 +130,9 @@ class Reading:
         """How far each of the two has got."""
         return await self._known(lambda store: store.positions(conversation))
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
-        """Who is here, in the order asked for."""
-        return await self._known(lambda store: store.presence(ids, now))
+    async def presence(self, ids: Sequence[str], now: int, reader: str) -> list[PresenceView]:
+        """Who is here, in the order asked for, as far as they show that to the reader."""
+        return await self._known(lambda store: store.presence(ids, now, reader))
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView]:
         """Notifications, newest first."""

@@ -8,7 +8,7 @@ from devconnect.domain.connections import state_after
 from devconnect.domain.feed import HideUser, ListUser, TouchUser, UnlistUser
 from devconnect.domain.model import RelationState
 from devconnect.events import facts as f
-from devconnect.events.base import Role, other_of, pair_of
+from devconnect.events.base import Audience, Role, other_of, pair_of
 
 
 class PutUser(Struct, frozen=True):
@@ -63,6 +63,14 @@ class SetPresence(Struct, frozen=True):
     session: str
     until: int
     at: int
+    seq: int
+
+
+class SetAudience(Struct, frozen=True):
+    """Who sees the user's presence."""
+
+    user: str
+    audience: Audience
     seq: int
 
 
@@ -154,6 +162,7 @@ Update = (
     | MoveSession
     | EndSession
     | SetPresence
+    | SetAudience
     | PutRelation
     | AppendMessage
     | ReplaceMessage
@@ -201,10 +210,18 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
         case f.ProfileChanged():
             return (_put(event), _listed(event))
         case f.PrivacyChanged():
-            return (_put(event), HideUser(event.user, not event.privacy.discoverable, event.seq))
+            return _shown(event)
         case f.UserDeleted():
             left = {**_NOTHING_LEFT, "updated_at": str(event.at)}
             return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
+        case f.NotificationsRead():
+            return (MarkNotificationsRead(event.user, event.notifications, event.at),)
+        case _:
+            return _comings_and_goings(event) or (_put(event),)
+
+
+def _comings_and_goings(event: f.UserEvent) -> tuple[Update, ...]:
+    match event:
         case f.UserLoggedIn():
             return (*sessions(event), TouchUser(event.user, event.at))
         case f.SessionRenewed():
@@ -217,10 +234,17 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
             return (here, TouchUser(event.user, event.at))
         case f.UserWentOffline():
             return (SetPresence(event.user, event.session, 0, event.at, event.seq),)
-        case f.NotificationsRead():
-            return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
-            return (_put(event),)
+            return ()
+
+
+def _shown(event: f.PrivacyChanged) -> tuple[Update, ...]:
+    privacy = event.privacy
+    return (
+        _put(event),
+        HideUser(event.user, not privacy.discoverable, event.seq),
+        SetAudience(event.user, privacy.presence, event.seq),
+    )
 
 
 def _put(event: f.UserEvent) -> PutUser:

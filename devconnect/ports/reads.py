@@ -264,8 +264,8 @@ class Reads(Protocol):
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got."""
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
-        """Who is here, in the order asked for."""
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
+        """Who is here, in the order asked for: those who show that to the reader, or without one everybody."""
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first."""

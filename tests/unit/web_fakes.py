@@ -405,12 +405,26 @@ class WorldReads(Reads):
         found = self.world.documents.get(Ref("conversation", conversation))
         return self._tell(_positions(conversation, found if isinstance(found, Conversation) else None))
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         devices = self.world.devices
         found = [
-            PresenceView(user=user, online=presence.is_online(devices.get(user, {}), now), last_seen=0) for user in ids
+            PresenceView(
+                user=user,
+                online=self._shows(user, reader) and presence.is_online(devices.get(user, {}), now),
+                last_seen=0,
+            )
+            for user in ids
         ]
         return self._tell(found) or [PresenceView(user=user, online=False, last_seen=0) for user in ids]
+
+    def _shows(self, user: str, reader: str | None) -> bool:
+        if reader in (None, user):
+            return True
+        one = self.world.documents.get(Ref("connection", pair_id(user, reader)))
+        state = self._relation(one, reader).state if isinstance(one, Connection) else "none"
+        found = self.world.documents.get(Ref("user", user))
+        audience = found.privacy.presence if isinstance(found, User) else "nobody"
+        return state != "barred" and (audience == "everybody" or (audience == "connections" and state == "accepted"))
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         found = [

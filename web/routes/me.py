@@ -126,8 +126,8 @@ OPERATIONS: tuple[Operation, ...] = (
         body=bodies.ChangeProfile,
         answer=Account,
         problems=("precondition_failed", "user_unknown"),
-        description="Only the fields that are given change. With `If-Match`, the ETag of `GET /v1/me`, only if nobody has "
-        "changed it since.",
+        description="Only the fields that are given change. With `If-Match`, the ETag of `GET /v1/me`, only if nobody "
+        "has changed it since.",
         **_TAG,
     ),
     action(

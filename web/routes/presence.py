@@ -7,11 +7,11 @@ from web.queries import PresenceQuery
 
 
 async def read_presence(call: Call[None, PresenceQuery]) -> Reply:
-    """Whether these people are here, and when they last were, in the order asked for; each once."""
+    """Whether these people are here, in the order asked for, each once: whoever doesn't show it isn't."""
     gateway = call.gateway
     users = tuple(dict.fromkeys(call.query.users.split(",")))
     reading = gateway.reads.reading()
-    found = await reading.presence(users, gateway.parts.clock.now_ms())
+    found = await reading.presence(users, gateway.parts.clock.now_ms(), call.me.user.id)
     return Reply(data={"items": found}, source=reading.source)
 
 

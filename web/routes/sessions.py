@@ -13,7 +13,7 @@ from web.problems import not_logged_in
 from web.queries import NoQuery, SessionsQuery
 from web.routes.doors import Opened, lifetime, open_reply
 
-_DEVICE_TOKEN = "Device-Token"
+_DEVICE = "Device-Token"
 
 
 async def log_in(call: Call[bodies.LogIn, NoQuery]) -> Reply:
@@ -22,7 +22,7 @@ async def log_in(call: Call[bodies.LogIn, NoQuery]) -> Reply:
     email = normalise.email(body.email)
     call.order = gateway.commander.order(call.request, email or body.email, body)
     headers = await call.charge()
-    device_token = body.device_token or call.request.headers.get(_DEVICE_TOKEN, "")
+    device_token = body.device_token or call.request.headers.get(_DEVICE, "")
     place = gateway.place(call.request)
     user, device_token = await gateway.doorkeeper.let_in(body.email, body.password, place, device_token)
     ends = lifetime(gateway, call.order.at)
@@ -180,8 +180,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=SessionOpened,
         secret=True,
         problems=("not_logged_in", "origin_not_allowed", "session_unknown", "session_reused", "user_unknown"),
-        description="A renewal token is good once; one that comes a second time ends the session. The session has a new id "
-        "when its owner's rights have risen.",
+        description="A renewal token is good once; one that comes a second time ends the session. The session has a new "
+        "id when its owner's rights have risen.",
         **_TAG,
     ),
     read("/v1/sessions", read_sessions, "The own sessions", answer=SessionList, **_TAG),

@@ -190,7 +190,7 @@ class MongoReads:
         async with reaching(self._within):
             return await talks.read_positions(self._db, conversation)
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         """Nobody is here: presence is kept in Redis alone, and comes back with it."""
         return [PresenceView(user=user, online=False, last_seen=0) for user in ids]
 

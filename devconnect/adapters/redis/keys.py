@@ -73,12 +73,12 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:presence",
         type="hash",
-        holds="d:<device> -> until:seq:at, of devices seen in the last day; seen, the newest `at`",
+        holds="d:<device> -> until:seq:at, of devices seen in the last day; seen, the newest `at`; audience as of audience:seq",
     ),
     Key(
         name="dc:{<user>}:online",
         type="string",
-        holds="<until>:<seen>, the latest until of the devices above, and seen: all that is read of presence",
+        holds="<until>:<seen>:<e, c or n>: the latest until of the devices above, seen, and who may see it",
     ),
     Key(name="dc:{<user>}:relations", type="hash", holds="other -> seq|state|s or o (who did it)|at"),
     Key(

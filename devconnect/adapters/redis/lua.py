@@ -91,7 +91,16 @@ for i = 1, #devices, 2 do
     end
   end
 end
-redis.call('SET', KEYS[2], latest .. ':' .. seen)
+redis.call('SET', KEYS[2], latest .. ':' .. seen .. ':' .. (redis.call('HGET', KEYS[1], 'audience') or 'c'))
+""")
+
+SET_AUDIENCE = Script("""
+-- KEYS presence, online; ARGV audience (its first letter), seq
+local stored = redis.call('HGET', KEYS[1], 'audience:seq')
+if stored and tonumber(ARGV[2]) <= tonumber(stored) then return end
+redis.call('HSET', KEYS[1], 'audience', ARGV[1], 'audience:seq', ARGV[2])
+local here = string.match(redis.call('GET', KEYS[2]) or '', '^%d+:%d+:')
+if here then redis.call('SET', KEYS[2], here .. ARGV[1]) end
 """)
 
 PUT_RELATION = Script("""

@@ -25,6 +25,7 @@ from devconnect.domain.projections import (
     PutTalk,
     PutUser,
     ReplaceMessage,
+    SetAudience,
     SetPresence,
     Update,
 )
@@ -128,6 +129,11 @@ def _set_presence(update: SetPresence) -> Command:
     return lua.SET_PRESENCE(own, update.session, update.until, update.at, update.seq, kept)
 
 
+def _set_audience(update: SetAudience) -> Command:
+    own = [keys.presence(update.user), keys.online(update.user)]
+    return lua.SET_AUDIENCE(own, update.audience[0], update.seq)
+
+
 def _put_relation(update: PutRelation) -> Command:
     who = "s" if update.by == update.user else "o"
     listed = [keys.relations(update.user), keys.relations_listed(update.user)]
@@ -199,6 +205,7 @@ _COMMANDS: dict[type, Callable[[Any], Command]] = {
     MoveSession: _move_session,
     EndSession: _end_session,
     SetPresence: _set_presence,
+    SetAudience: _set_audience,
     PutRelation: _put_relation,
     AppendMessage: _append_message,
     ReplaceMessage: _replace_message,

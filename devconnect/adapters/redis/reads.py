@@ -147,16 +147,24 @@ class RedisReads:
         epoch, fields = await run(self._client, [_EPOCH, ("HGETALL", keys.positions(conversation))])
         return None if epoch is None else history.positions(conversation, fields) or None
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         """Who is here, in the order asked for. Who was never heard of is not."""
         if not ids:
             return []
         names = [keys.online(user) for user in ids]
+        # A reader whose connections aren't known (any more) is connected with nobody.
+        standing: list[Command] = [] if reader is None else [("HMGET", keys.relations(reader), *ids)]
         if isinstance(self._client, RedisCluster):
-            found = await run(self._client, [("GET", name) for name in names])
+            answers = await run(self._client, [*(("GET", name) for name in names), *standing])
+            found, relations = answers[: len(names)], answers[len(names) :]
         else:
-            (found,) = await run(self._client, [("MGET", *names)])
-        return [_presence_view(user, text, now) for user, text in zip(ids, found, strict=True)]
+            found, *relations = await run(self._client, [("MGET", *names), *standing])
+        if reader is None:
+            return [_presence_view(user, text, now) for user, text in zip(ids, found, strict=True)]
+        return [
+            _presence_view(user, text if user == reader or _may_see(text, stored) else None, now)
+            for user, text, stored in zip(ids, found, relations[0], strict=True)
+        ]
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first; None for a page that reaches beyond the ones that are held."""
@@ -270,10 +278,18 @@ def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
 
 
+def _may_see(online: str | None, relation: str | None) -> bool:
+    """Whether this presence is shown to somebody with this relation to whose it is."""
+    if online is None or (relation is not None and "|barred|" in relation):
+        return False
+    audience = online[-1]
+    return audience == "e" or (audience == "c" and relation is not None and "|accepted|" in relation)
+
+
 def _presence_view(user: str, online: str | None, now: int) -> PresenceView:
     if online is None:
         return PresenceView(user=user, online=False, last_seen=0)
-    until, _, seen = online.partition(":")
+    until, seen, _ = online.split(":")
     is_online, last_seen = presence.sight(int(until), int(seen), now)
     return PresenceView(user=user, online=is_online, last_seen=last_seen)
 
