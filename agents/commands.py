@@ -38,8 +38,8 @@ CHUNK = 2_000
 #: The documents that the commands of a topic change, and nobody else does.
 OWN: dict[str, tuple[Kind, ...]] = {
     USER_COMMANDS.name: ("user", "logins"),
-    CONNECTION_COMMANDS.name: ("connection",),
-    MESSAGE_COMMANDS.name: ("conversation",),
+    CONNECTION_COMMANDS.name: ("connection", "report"),
+    MESSAGE_COMMANDS.name: ("conversation", "message"),
 }
 
 

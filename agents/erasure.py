@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from agents.processing import Slice
 from devconnect.domain import erasure
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.events.commands import ConnectionCommand
 from devconnect.events.facts import AnyUserEvent, UserDeleted
 from devconnect.events.topics import CONNECTION_COMMANDS, USER_EVENTS, connection_commands, user_events
@@ -34,9 +34,9 @@ class EraseRelations:
                 if commands:
                     await self._publisher.spread(CONNECTION_COMMANDS.name, [_record(command) for command in commands])
 
-    async def _standing(self, user: str) -> list[tuple[str, ConnectionState, str]]:
+    async def _standing(self, user: str) -> list[tuple[str, RelationState, str]]:
         """(other, state, by) of whatever the user has with others."""
-        found: list[tuple[str, ConnectionState, str]] = []
+        found: list[tuple[str, RelationState, str]] = []
         for state in erasure.STANDING:
             cursor: str | None = None
             while True:

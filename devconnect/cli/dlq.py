@@ -17,6 +17,7 @@ from agents.retrying import RefusedError, Retry
 from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
+from devconnect.adapters.mongo.listings import MongoListings
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.redis.connect import connect as connect_redis
@@ -273,7 +274,7 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoReads(mongo)
+            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
             yield Tools(publisher, Retry(*stores))
     finally:
         await redis.aclose()

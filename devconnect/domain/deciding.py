@@ -78,9 +78,9 @@ def touched(decisions: Iterable[Decision]) -> set[Ref]:
             case f.UserEvent():
                 refs.update(accounts.touched(event))
             case f.ConnectionEvent():
-                refs.add(Ref("connection", event.key))
+                refs.update(connections.touched(event))
             case f.MessageEvent():
-                refs.add(Ref("conversation", event.conversation))
+                refs.update(messaging.touched(event))
     return refs
 
 

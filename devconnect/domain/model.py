@@ -72,16 +72,25 @@ class Logins(Document, frozen=True, kw_only=True):
     sessions: dict[str, Login]
 
 
-ConnectionState = Literal["requested", "ignored", "accepted", "rejected", "removed"]
+#: What is between two people; "removed" is what was taken back or ended, "none" what never was.
+ConnectionState = Literal["none", "requested", "ignored", "accepted", "rejected", "removed"]
+#: The same as one of the two has it: who has blocked the other is told so, who was blocked is only barred.
+RelationState = Literal["none", "requested", "ignored", "accepted", "rejected", "removed", "blocked", "barred"]
 
 
 class Connection(Document, frozen=True, kw_only=True):
-    """What is between two people; `id` is their pair id, `by` who brought this state about, at `at`."""
+    """What is between two people; `id` is their pair id, `by` who brought this state about, at `at`.
+
+    `blocked_by` holds who of the two blocks the other, and since when; `reports` the id of the open report by who
+    made it.
+    """
 
     users: tuple[str, str]
     state: ConnectionState
     by: str
     at: int
+    blocked_by: dict[str, int] = {}
+    reports: dict[str, str] = {}
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -91,18 +100,29 @@ class Position(Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
+#: Unread messages that are known of each of a conversation's two people.
+UNREAD_KEPT = 200
+
+
 class Conversation(Document, frozen=True, kw_only=True):
-    """What two connected people say; `id` is their pair id, `last` the seq of the last message."""
+    """What two connected people say; `id` is their pair id, `last` the seq of the last message.
+
+    `unread` holds the places of what each has been told and hasn't read, the newest `UNREAD_KEPT` of them.
+    """
 
     users: tuple[str, str]
     last: int
     last_at: int
     count: int
     positions: dict[str, Position]
+    unread: dict[str, tuple[int, ...]] = {}
 
 
 class Message(Document, frozen=True, kw_only=True):
-    """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id."""
+    """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id.
+
+    `previous` is the place of the one before it. `seq` is its own place until it is edited or deleted.
+    """
 
     message: str
     conversation: str
@@ -110,8 +130,14 @@ class Message(Document, frozen=True, kw_only=True):
     recipient: str
     text: str
     at: int
+    previous: int = 0
     edited_at: int | None = None
     deleted: bool = False
+
+    @property
+    def place(self) -> int:
+        """Where it stands in its conversation."""
+        return place_of(self.id)
 
 
 class Report(Document, frozen=True, kw_only=True):
@@ -171,6 +197,11 @@ Snapshot = dict[Ref, AnyDocument]
 def message_key(conversation: str, seq: int) -> str:
     """The id of the message at `seq`: ids of one conversation sort as its messages do."""
     return f"{conversation}:{seq:016d}"
+
+
+def place_of(key: str) -> int:
+    """The place that a `message_key` ends in."""
+    return int(key.rpartition(":")[2])
 
 
 class Reservation(Struct, frozen=True):

@@ -5,9 +5,9 @@ from msgspec import Struct
 
 from devconnect.domain.accounts import DELETED
 from devconnect.domain.connections import state_after
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.events import facts as f
-from devconnect.events.base import Role
+from devconnect.events.base import Role, other_of, pair_of
 
 
 class PutUser(Struct, frozen=True):
@@ -77,7 +77,7 @@ class PutRelation(Struct, frozen=True):
 
     user: str
     other: str
-    state: ConnectionState
+    state: RelationState
     by: str
     at: int
     seq: int
@@ -93,6 +93,32 @@ class AppendMessage(Struct, frozen=True):
     sender: str
     recipient: str
     text: str
+    at: int
+    edited_at: int | None = None
+    deleted: bool = False
+
+
+class ReplaceMessage(Struct, frozen=True):
+    """What a message is since the change at `seq`; nothing where it isn't held any more."""
+
+    message: AppendMessage
+    seq: int
+
+
+class PutUnread(Struct, frozen=True):
+    """The message at `place` is one that `user` hasn't read; `gone`, once it was deleted."""
+
+    conversation: str
+    user: str
+    place: int
+    gone: bool = False
+
+
+class PutTalk(Struct, frozen=True):
+    """The last that `user` and `peer` have said to each other was said at `at`."""
+
+    user: str
+    peer: str
     at: int
 
 
@@ -133,6 +159,9 @@ Update = (
     | SetPresence
     | PutRelation
     | AppendMessage
+    | ReplaceMessage
+    | PutUnread
+    | PutTalk
     | MovePosition
     | MarkNotificationsRead
     | AddNotification
@@ -146,23 +175,8 @@ def project(event: f.AnyEvent) -> tuple[Update, ...]:
             return _user(event)
         case f.ConnectionEvent():
             return _connection(event)
-        case f.MessageSent():
-            return (
-                AppendMessage(
-                    conversation=event.conversation,
-                    seq=event.seq,
-                    previous=event.previous,
-                    message=event.message,
-                    sender=event.sender,
-                    recipient=event.recipient,
-                    text=event.text,
-                    at=event.at,
-                ),
-            )
-        case f.MessageDelivered():
-            return (MovePosition(event.conversation, event.user, event.up_to, 0),)
-        case f.MessageRead():
-            return (MovePosition(event.conversation, event.user, event.up_to, event.up_to),)
+        case f.MessageEvent():
+            return _message(event)
         case f.NotificationRaised():
             return (AddNotification(event.recipient, event.notification, event.kind, event.about, event.at),)
         case _:
@@ -201,7 +215,7 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
-            changed = _changed(event)
+            changed = _account_changes(event)
             # Of links and passwords nothing is read, but the account's seq has moved.
             fields = {**changed, "updated_at": str(event.at)} if changed else {}
             return (PutUser(event.user, event.seq, fields),)
@@ -220,7 +234,7 @@ def _account(event: f.UserSignedUp) -> dict[str, str]:
     }
 
 
-def _changed(event: f.UserEvent) -> dict[str, str]:
+def _account_changes(event: f.UserEvent) -> dict[str, str]:
     """The fields of an account that are others after the event."""
     match event:
         case f.ProfileChanged():
@@ -253,10 +267,79 @@ _NOTHING_LEFT = {
 
 
 def _connection(event: f.ConnectionEvent) -> tuple[Update, ...]:
-    state = state_after(event)
+    match event:
+        case f.UserBlocked():
+            blocked = PutRelation(event.by, event.other, "blocked", event.by, event.at, event.seq)
+            barred = PutRelation(event.other, event.by, "barred", event.by, event.at, event.seq)
+            # Who blocks the other as well goes on seeing that.
+            return (blocked,) if event.mutual else (blocked, barred)
+        case f.UserUnblocked(mutual=True):
+            return (PutRelation(event.by, event.other, "barred", event.other, event.at, event.seq),)
+        case f.UserUnblocked(rejected_by=by) if by:
+            return _both_see(event, "rejected", by)
+        case f.UserUnblocked():
+            return _both_see(event, "removed", event.by)
+        case _:
+            state = state_after(event)
+            return () if state is None else _both_see(event, state, event.by)
+
+
+def _both_see(event: f.ConnectionEvent, state: RelationState, by: str) -> tuple[Update, ...]:
     return tuple(
-        PutRelation(user, other, state, event.by, event.at, event.seq)
+        PutRelation(user, other, state, by, event.at, event.seq)
         for user, other in ((event.by, event.other), (event.other, event.by))
+    )
+
+
+def talks(event: f.AnyEvent) -> tuple[PutTalk, ...]:
+    """When the two last said something to each other, for the list of each."""
+    if not isinstance(event, f.MessageSent):
+        return ()
+    one, other = pair_of(event.conversation)
+    return (PutTalk(one, other, event.at), PutTalk(other, one, event.at))
+
+
+def _message(event: f.MessageEvent) -> tuple[Update, ...]:
+    match event:
+        case f.MessageSent():
+            said = AppendMessage(
+                conversation=event.conversation,
+                seq=event.seq,
+                previous=event.previous,
+                message=event.message,
+                sender=event.sender,
+                recipient=event.recipient,
+                text=event.text,
+                at=event.at,
+            )
+            return (said, PutUnread(event.conversation, event.recipient, event.seq), *talks(event))
+        case f.MessageEdited():
+            return (ReplaceMessage(_changed(event, text=event.text, edited_at=event.at), event.seq),)
+        case f.MessageDeleted():
+            told = PutUnread(event.conversation, other_of(event.conversation, event.sender), event.of, gone=True)
+            return (ReplaceMessage(_changed(event, text="", deleted=True), event.seq), told)
+        case f.MessageDelivered():
+            return (MovePosition(event.conversation, event.user, event.up_to, 0),)
+        case f.MessageRead():
+            return (MovePosition(event.conversation, event.user, event.up_to, event.up_to),)
+        case _:
+            return ()
+
+
+def _changed(
+    event: f.MessageEdited | f.MessageDeleted, *, text: str, edited_at: int | None = None, deleted: bool = False
+) -> AppendMessage:
+    return AppendMessage(
+        conversation=event.conversation,
+        seq=event.of,
+        previous=event.previous,
+        message=event.message,
+        sender=event.sender,
+        recipient=other_of(event.conversation, event.sender),
+        text=text,
+        at=event.said_at,
+        edited_at=edited_at,
+        deleted=deleted,
     )
 
 

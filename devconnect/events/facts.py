@@ -200,11 +200,20 @@ class RequestWithdrawn(ConnectionEvent, frozen=True, tag="connection.withdrawn")
 
 
 class UserBlocked(ConnectionEvent, frozen=True, tag="connection.blocked"):
-    """`by` wants nothing of `other`, who is not told."""
+    """`by` wants nothing of `other`, who is not told. `mutual`: `other` had blocked `by` already."""
+
+    mutual: bool = False
 
 
 class UserUnblocked(ConnectionEvent, frozen=True, tag="connection.unblocked"):
-    """`by` no longer blocks `other`."""
+    """`by` no longer blocks `other`.
+
+    `mutual`: `other` still blocks `by`. `rejected_by` is who had turned the other down before, which holds on; "" where
+    nobody had.
+    """
+
+    mutual: bool = False
+    rejected_by: str = ""
 
 
 class UserReported(ConnectionEvent, frozen=True, tag="connection.reported"):
@@ -244,20 +253,27 @@ class MessageSent(MessageEvent, frozen=True, tag="message.sent"):
 
 
 class MessageEdited(MessageEvent, frozen=True, tag="message.edited"):
-    """The message at `of` (a message's seq), whose id is `message`, says `text` now."""
+    """The message at `of` (a message's seq), whose id is `message`, says `text` now.
+
+    It was said at `said_at`, after the one at `previous`: so that whoever keeps it can do so anew from this alone.
+    """
 
     of: int
     message: str
     sender: str
     text: str
+    said_at: int = 0
+    previous: int = 0
 
 
 class MessageDeleted(MessageEvent, frozen=True, tag="message.deleted"):
-    """The message at `of` says nothing any more, to either."""
+    """The message at `of` says nothing any more, to either. The rest is as in MessageEdited."""
 
     of: int
     message: str
     sender: str
+    said_at: int = 0
+    previous: int = 0
 
 
 class MessageDelivered(MessageEvent, frozen=True, tag="message.delivered"):

@@ -5,8 +5,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
-from devconnect.domain.model import ConnectionState
-from devconnect.events.base import Role, Tier
+from devconnect.domain.model import RelationState
+from devconnect.events.base import ReportReason, Role, Tier
 from devconnect.events.facts import Privacy, Profile
 
 T = TypeVar("T")
@@ -15,10 +15,15 @@ Source = Literal["cache", "database"]
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """Some items, and the cursor that what follows starts after (None: there is no more)."""
+    """Some items, and the cursor that what follows starts after (None: there is no more).
+
+    `previous`, on the pages of a list that is read both ways, is the cursor of the way back: what is before the first
+    item follows it, in the other direction. It is there even where nothing is before it yet.
+    """
 
     items: tuple[T, ...]
     next: str | None = None
+    previous: str | None = None
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
@@ -79,16 +84,38 @@ class AuditView(Struct, frozen=True, kw_only=True):
 
 
 class RelationView(Struct, frozen=True, kw_only=True):
-    """What is between the reader and `user`."""
+    """What is between the reader and `user`; "none", by nobody, where nothing ever was.
+
+    "barred" is for privacy checks alone: to the reader this user is then unknown, and "removed" is as good as nothing.
+    """
 
     user: str
-    state: ConnectionState
+    state: RelationState
     by: str
     at: int
 
 
+def no_relation(user: str) -> RelationView:
+    """What is between the reader and a user with whom nothing ever was."""
+    return RelationView(user=user, state="none", by="", at=0)
+
+
+class ReportView(Struct, frozen=True, kw_only=True):
+    """What `by` told the operators of `user`; open while it has no `closed_at`."""
+
+    id: str
+    by: str
+    user: str
+    reason: ReportReason
+    note: str
+    at: int
+    closed_at: int | None
+    closed_by: str | None
+    outcome: str | None
+
+
 class MessageView(Struct, frozen=True, kw_only=True):
-    """A message; `seq` is its place in the conversation."""
+    """A message; `seq` is its place in the conversation. One that is `deleted` has an empty text."""
 
     id: str
     conversation: str
@@ -97,6 +124,8 @@ class MessageView(Struct, frozen=True, kw_only=True):
     recipient: str
     text: str
     at: int
+    edited_at: int | None = None
+    deleted: bool = False
 
 
 class PositionView(Struct, frozen=True, kw_only=True):
@@ -105,6 +134,17 @@ class PositionView(Struct, frozen=True, kw_only=True):
     user: str
     delivered: int
     read: int
+
+
+class ConversationView(Struct, frozen=True, kw_only=True):
+    """What the reader and `peer` say to each other: the last message, how many the reader hasn't read (200 at most
+    are counted), how far each has got.
+    """
+
+    peer: str
+    last: MessageView
+    unread: int
+    positions: tuple[PositionView, ...]
 
 
 class PresenceView(Struct, frozen=True, kw_only=True):
@@ -129,7 +169,7 @@ class Relations(Protocol):
     """Lists what is between a user and others. Raises truth.UnavailableError when the store can't be reached."""
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, by_others: bool = False
     ) -> Page[RelationView] | None:
         """What stands in this state, newest first, as in `Reads`."""
 
@@ -153,12 +193,39 @@ class Reads(Protocol):
         """Ids of people, newest first, without the user and whoever anything is between them and the user."""
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
-        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+        """What stands in this state between the user and others, newest first.
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
-        """Messages, newest first."""
+        `by_others`: only what they did, as requests that wait for the user; `by_me`: only what the user did.
+        """
+
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView] | None:
+        """What is between the user and each of these, in the order asked for."""
+
+    async def relation(self, user: str, other: str) -> RelationView | None:
+        """What is between the two as `user` has it; None where this store can't know."""
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView] | None:
+        """Messages, newest first; `forward`: oldest first, from the first on or from what follows the cursor.
+
+        Both ways have the same cursors. `forward`, `next` is None only on an empty page: what is said later follows it.
+        """
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView] | None:
+        """The user's conversations, the one in which something was said last first."""
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        """The user's conversation with a peer; None also where nothing was said yet."""
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got."""
@@ -174,3 +241,22 @@ class Reads(Protocol):
 
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
         """Rows of an analytics table's view."""
+
+
+class Library(Protocol):
+    """What only the database holds. As in Reads, but nothing is unknown to it."""
+
+    async def search(
+        self, user: str, words: Sequence[str], peer: str | None, cursor: str | None, limit: int
+    ) -> Page[MessageView]:
+        """The user's messages, to and from anybody or one peer, that have all of these words, newest first.
+
+        The words are those of domain.search.sought; none of them find nothing. A page may be shorter than `limit`, even
+        empty, and have a next one.
+        """
+
+    async def reports(self, cursor: str | None, limit: int, *, open_ones: bool = True) -> Page[ReportView]:
+        """Reports that are open, or that are closed, the last made first."""
+
+    async def report(self, report: str) -> ReportView | None:
+        """A report by its id."""

@@ -18,11 +18,14 @@ DECISION_KEPT = timedelta(days=7)
 class Index(Struct, frozen=True):
     """An index on one field; with `expires` the field is the time at which the document goes.
 
-    The embedded server gets no such index: there the expired go whenever `ensure_indexes` is called.
+    The embedded server gets no such index: there the expired go whenever `ensure_indexes` is called. Nor does it get
+    one on a list of texts, `each` of which is looked for, the newest by `then` first: it would find none through it.
     """
 
     field: str
     expires: bool = False
+    each: bool = False
+    then: str = ""
 
 
 class Collection(Struct, frozen=True, kw_only=True):
@@ -50,6 +53,9 @@ CONNECTIONS = "connections"
 RELATIONS = "relations"
 CONVERSATIONS = "conversations"
 MESSAGES = "messages"
+TALKS = "talks"
+WORDS = "words"
+REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 AUDIT = "audit"
@@ -69,8 +75,15 @@ LAYOUT: tuple[Collection, ...] = (
     Collection(
         name=RELATIONS,
         id="user:other, twice a connection",
-        fields="seq, user, other, state, by, at; k: relation_key; theirs: the same where `other` did it, else null",
-        indexes=(Index("k"), Index("theirs")),
+        fields="seq, user, other, state, by, at; k: relation_key; theirs and mine: the same where `other` or `user` "
+        "did it, else null",
+        indexes=(Index("k"), Index("theirs"), Index("mine")),
+    ),
+    Collection(
+        name=REPORTS,
+        id="command id",
+        fields="model.Report; open and closed: report_key in the one that it is, null in the other",
+        indexes=(Index("open"), Index("closed")),
     ),
     Collection(name=CONVERSATIONS, id="pair id", fields="model.Conversation, positions whole"),
     Collection(
@@ -78,6 +91,18 @@ LAYOUT: tuple[Collection, ...] = (
         id="conversation:seq (model.message_key)",
         fields="model.Message; k: the _id again",
         indexes=(Index("k"),),
+    ),
+    Collection(
+        name=TALKS,
+        id="user:peer, twice a conversation",
+        fields="seq: when the last message was said; user, peer; k: talk_key",
+        indexes=(Index("k"),),
+    ),
+    Collection(
+        name=WORDS,
+        id="user:message's _id, twice a message",
+        fields="seq; words: user:word each, none of a deleted message; k: words_key",
+        indexes=(Index("k"), Index("words", each=True, then="k")),
     ),
     Collection(
         name=NOTIFICATIONS,
@@ -107,11 +132,17 @@ COLLECTION_OF: dict[Kind, str] = {
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
     "audit": AUDIT,
+    "report": REPORTS,
 }
 
 FEED = Listing(collection=USERS, key="created", rest=r"\d{13}:.+")
 ALL_RELATIONS = Listing(collection=RELATIONS, key="k", rest=r"\d{13}:.+")
 THEIR_RELATIONS = Listing(collection=RELATIONS, key="theirs", rest=r"\d{13}:.+")
+OWN_RELATIONS = Listing(collection=RELATIONS, key="mine", rest=r"\d{13}:.+")
+OPEN_REPORTS = Listing(collection=REPORTS, key="open", rest=r"\d{13}:.+")
+CLOSED_REPORTS = Listing(collection=REPORTS, key="closed", rest=r"\d{13}:.+")
+CONVERSATION_LIST = Listing(collection=TALKS, key="k", rest=r"\d{13}:.+")
+FOUND = Listing(collection=WORDS, key="k", rest=r"\d{13}:.+:\d{16}")
 HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
 CHANGES = Listing(collection=AUDIT, key="k", rest=r"\d{13}:.+")
 INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
@@ -132,6 +163,21 @@ def relation_key(user: str, state: str, at: int, other: str) -> str:
     return f"{user}:{state}:{at:013d}:{other}"
 
 
+def talk_key(user: str, at: int, peer: str) -> str:
+    """Sorts one user's conversations by when the last message was said."""
+    return f"{user}:{at:013d}:{peer}"
+
+
+def words_key(user: str, at: int, message: str) -> str:
+    """Sorts what one user can find by when it was said."""
+    return f"{user}:{at:013d}:{message}"
+
+
+def report_key(at: int, report: str) -> str:
+    """Sorts reports by when they were made."""
+    return f"{at:013d}:{report}"
+
+
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
@@ -148,18 +194,24 @@ async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:
     Raises UnavailableError when that isn't done `within` seconds; a repetition carries on.
     """
     async with reaching(within):
-        expiring = await _expires_in_background(db)
+        whole = await _is_whole(db)
         for collection in LAYOUT:
             table = db[collection.name]
             for index in collection.indexes:
-                if not index.expires:
+                if index.each:
+                    if whole:
+                        await table.create_index([(index.field, 1), (index.then, -1)])
+                elif not index.expires:
                     await table.create_index(index.field)
-                elif expiring:
+                elif whole:
                     await table.create_index(index.field, expireAfterSeconds=0)
                 else:
                     await table.delete_many({index.field: {"$lt": datetime.now(UTC)}})
 
 
-async def _expires_in_background(db: Database) -> bool:
-    """Whether an expiring index is free to read beside: the embedded server scans for the expired at each read."""
+async def _is_whole(db: Database) -> bool:
+    """Whether indexes do all that MongoDB's do.
+
+    The embedded server scans for the expired at each read, and through an index on a list finds none of what is in it.
+    """
     return (await db.client.admin.command("buildInfo")).get("process") != "nx_27017"

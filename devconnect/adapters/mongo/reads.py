@@ -5,19 +5,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from devconnect.adapters.mongo import layout
+from devconnect.adapters.mongo import layout, relations, talks
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
 from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, page, place_of
-from devconnect.domain.model import ConnectionState, Login, Position
-from devconnect.events.base import pair_of
+from devconnect.domain.model import Login, RelationState
 from devconnect.ports.reads import (
     AuditView,
+    ConversationView,
     MessageView,
     NotificationView,
     Page,
     PositionView,
     PresenceView,
     RelationView,
+    ReportView,
     SessionsView,
     SessionView,
     Source,
@@ -111,30 +112,67 @@ class MongoReads:
         return [other for other in users if layout.relation_id(user, other["_id"]) not in known]
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView]:
-        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
-        listing = layout.THEIR_RELATIONS if by_others else layout.ALL_RELATIONS
+        """What stands in this state between the user and others, newest first; of one side only, where that is said."""
+        listing = layout.THEIR_RELATIONS if by_others else layout.OWN_RELATIONS if by_me else layout.ALL_RELATIONS
         async with reaching(self._within):
-            records, after = await page(self._db, listing, f"{user}:{state}:", cursor, limit)
-        return Page(tuple(map(_relation_view, records)), after)
+            return await relations.read_relations(self._db, user, state, cursor, limit, listing=listing)
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView]:
-        """Messages, newest first."""
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView]:
+        """What is between the user and each of these, in the order asked for."""
         async with reaching(self._within):
-            records, after = await page(self._db, layout.HISTORY, f"{conversation}:", cursor, limit)
-        return Page(tuple(map(_message_view, records)), after)
+            return await relations.relations_to(self._db, user, others)
+
+    async def relation(self, user: str, other: str) -> RelationView:
+        """What is between the two as `user` has it."""
+        return (await self.relations_to(user, [other]))[0]
+
+    async def reports(self, cursor: str | None, limit: int, *, open_ones: bool = True) -> Page[ReportView]:
+        """Reports that are open, or that are closed, the last made first."""
+        async with reaching(self._within):
+            return await relations.read_reports(self._db, cursor, limit, open_ones=open_ones)
+
+    async def report(self, report: str) -> ReportView | None:
+        """A report by its id."""
+        async with reaching(self._within):
+            return await relations.read_report(self._db, report)
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView]:
+        """Messages, newest first, or oldest first."""
+        async with reaching(self._within):
+            return await talks.read_history(self._db, conversation, cursor, limit, forward=forward)
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView]:
+        """The user's conversations, the one in which something was said last first."""
+        async with reaching(self._within):
+            return await talks.read_conversations(self._db, user, cursor, limit)
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        """The user's conversation with a peer, if anything was said."""
+        async with reaching(self._within):
+            return (await talks.read_talks(self._db, user, [peer]))[0]
+
+    async def search(
+        self, user: str, words: Sequence[str], peer: str | None, cursor: str | None, limit: int
+    ) -> Page[MessageView]:
+        """The user's messages, to and from anybody or one peer, that have all of these words, newest first."""
+        async with reaching(self._within):
+            return await talks.search(self._db, user, words, cursor, limit, peer=peer)
 
     async def positions(self, conversation: str) -> list[PositionView]:
         """How far each of the two has got; nowhere, where nothing was said yet."""
         async with reaching(self._within):
-            fields = await self._db[layout.CONVERSATIONS].find_one({"_id": conversation})
-        positions = msgspec.convert(fields["positions"] if fields else {}, dict[str, Position])
-        views = []
-        for user in pair_of(conversation):
-            position = positions.get(user, Position())
-            views.append(PositionView(user=user, delivered=position.delivered, read=position.read))
-        return views
+            return await talks.read_positions(self._db, conversation)
 
     async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
         """Nobody is here: presence is kept in Redis alone, and comes back with it."""
@@ -192,14 +230,6 @@ def _audit_view(fields: Fields) -> AuditView:
 
 def _user_view(fields: Fields) -> UserView:
     return msgspec.convert({**fields, "id": fields["_id"]}, UserView)
-
-
-def _relation_view(fields: Fields) -> RelationView:
-    return RelationView(user=fields["other"], state=fields["state"], by=fields["by"], at=int(fields["at"]))
-
-
-def _message_view(fields: Fields) -> MessageView:
-    return msgspec.convert({**fields, "id": fields["message"]}, MessageView)
 
 
 def _notification_view(fields: Fields) -> NotificationView:

@@ -112,12 +112,15 @@ class MongoTruth:
         """
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
-        messages: dict[str, Fields] = {}
+        said: dict[str, Fields] = {}
         audits: dict[str, Fields] = {}
         absent: set[str] = {ref.id for ref in new}
         for document in documents:
             if isinstance(document, Message):
-                messages[document.id] = document_fields(document)
+                if document.seq == document.place:
+                    said[document.id] = document_fields(document)
+                else:
+                    followers.setdefault(layout.MESSAGES, []).append(document_fields(document))
                 continue
             if isinstance(document, Audit):
                 audits[document.id] = document_fields(document)
@@ -131,7 +134,7 @@ class MongoTruth:
             leaders.setdefault(name, []).append(document_fields(document))
         async with reaching(self._within):
             await asyncio.gather(
-                insert_absent(self._db[layout.MESSAGES], list(messages.values())),
+                insert_absent(self._db[layout.MESSAGES], list(said.values())),
                 insert_absent(self._db[layout.AUDIT], list(audits.values())),
                 *self._put(followers, absent),
             )

@@ -62,7 +62,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:relations:listed",
         type="zset",
-        holds="<state>|all|<at>:<other>|s or o, and <state>|others|… of what others did",
+        holds="<state>|all|<at>:<other>|s or o, and <state>|others|… of what others did, |own|… of what the user did",
     ),
     Key(
         name="dc:{<conversation>}:messages",
@@ -75,6 +75,23 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="last, the newest message's seq; d:<user> and r:<user>, how far each has got",
     ),
+    Key(
+        name="dc:{<conversation>}:changes",
+        type="hash",
+        holds="place of a message -> seq|message, as it was changed last; seq| once that is in the tail",
+        ttl="30 days after the newest",
+    ),
+    Key(
+        name="dc:{<conversation>}:unread:<user>",
+        type="zset",
+        holds="places of what they haven't read, of the newest 200 messages to them that are beyond what they have",
+    ),
+    Key(
+        name="dc:{<conversation>}:unread:<user>:gone",
+        type="zset",
+        holds="those of these 200 that were deleted: no replay brings them back",
+    ),
+    Key(name="dc:{<user>}:conversations", type="zset", holds="peers by when the last message was said"),
     Key(name="dc:{<user>}:notifications", type="zset", holds="<notification>|<JSON>, the newest 500"),
     Key(name="dc:{<user>}:notifications:unread", type="zset", holds="ids of what isn't read, the newest 5,000"),
     Key(
@@ -140,6 +157,26 @@ def messages(conversation: str) -> str:
 def positions(conversation: str) -> str:
     """How far each has got in it."""
     return f"dc:{{{conversation}}}:positions"
+
+
+def changes(conversation: str) -> str:
+    """The messages of it that were changed."""
+    return f"dc:{{{conversation}}}:changes"
+
+
+def unread_messages(conversation: str, user_id: str) -> str:
+    """What the user hasn't read of it."""
+    return f"dc:{{{conversation}}}:unread:{user_id}"
+
+
+def gone_messages(conversation: str, user_id: str) -> str:
+    """What the user needn't read any more."""
+    return f"{unread_messages(conversation, user_id)}:gone"
+
+
+def conversations(user_id: str) -> str:
+    """Whom the user has talked with."""
+    return f"dc:{{{user_id}}}:conversations"
 
 
 def notifications(user_id: str) -> str:

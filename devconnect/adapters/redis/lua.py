@@ -90,8 +90,7 @@ PUT_RELATION = Script("""
 local function members(state, who, at)
   local place = at .. ':' .. ARGV[1] .. '|' .. who
   local all = state .. '|all|' .. place
-  if who == 'o' then return {all, state .. '|others|' .. place} end
-  return {all}
+  return {all, state .. (who == 'o' and '|others|' or '|own|') .. place}
 end
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
 if stored then
@@ -106,27 +105,76 @@ end
 """)
 
 APPEND_MESSAGE = Script("""
--- KEYS messages, positions; ARGV seq, previous, message, how many are kept, milliseconds to keep them for
+-- KEYS messages, positions, changes; ARGV seq, previous, message, how many are kept, milliseconds to keep them for
 local last = redis.call('HGET', KEYS[2], 'last')
 if last and tonumber(ARGV[1]) <= tonumber(last) then return end
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 if newest and tonumber(newest) ~= tonumber(ARGV[2]) then
   redis.call('DEL', KEYS[1])  -- something is missing between: what was held is no tail any more
 end
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3])
+local change = redis.call('HGET', KEYS[3], ARGV[1])  -- one that has overtaken the message
+local seq, changed = string.match(change or '', '^(%d+)|(.*)$')
+if seq then redis.call('HSET', KEYS[3], ARGV[1], seq .. '|') end
+redis.call('ZADD', KEYS[1], ARGV[1], changed or ARGV[3])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'last', ARGV[1])
 """)
 
+REPLACE_MESSAGE = Script("""
+-- KEYS messages, positions, changes; ARGV place, seq of the change, message, how many are kept, milliseconds
+local stored = tonumber(string.match(redis.call('HGET', KEYS[3], ARGV[1]) or '', '^%d+') or '0')
+if tonumber(ARGV[2]) <= stored then return end
+local held = #redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1]) > 0
+if held then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])
+  redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3])
+elseif tonumber(redis.call('HGET', KEYS[2], 'last') or '0') >= tonumber(ARGV[1]) then
+  redis.call('HDEL', KEYS[3], ARGV[1])  -- it is not held any more, and won't be again
+  return
+end
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2] .. '|' .. (held and '' or ARGV[3]))
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+if redis.call('HLEN', KEYS[3]) > tonumber(ARGV[4]) then
+  local oldest = tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or '0')
+  for _, place in ipairs(redis.call('HKEYS', KEYS[3])) do
+    if tonumber(place) < oldest then redis.call('HDEL', KEYS[3], place) end
+  end
+end
+""")
+
+PUT_UNREAD = Script("""
+-- KEYS positions, unread, gone; ARGV user, how many of both are kept, then place, 1 where it was deleted, ...
+-- Of the newest places beyond what was read each is in one of the two: so their order means nothing.
+local read = tonumber(redis.call('HGET', KEYS[1], 'r:' .. ARGV[1]) or '0')
+for i = 3, #ARGV, 2 do
+  local place = ARGV[i]
+  if tonumber(place) > read then
+    if ARGV[i + 1] == '1' then
+      redis.call('ZREM', KEYS[2], place)
+      redis.call('ZADD', KEYS[3], place, place)
+    elseif not redis.call('ZSCORE', KEYS[3], place) then
+      redis.call('ZADD', KEYS[2], place, place)
+    end
+  end
+end
+for _ = ARGV[2] + 1, redis.call('ZCARD', KEYS[2]) + redis.call('ZCARD', KEYS[3]) do
+  local new = tonumber(redis.call('ZRANGE', KEYS[2], 0, 0)[1] or 'inf')
+  local gone = tonumber(redis.call('ZRANGE', KEYS[3], 0, 0)[1] or 'inf')
+  redis.call('ZREMRANGEBYRANK', new < gone and KEYS[2] or KEYS[3], 0, 0)
+end
+""")
+
 MOVE_POSITION = Script("""
--- KEYS positions; ARGV user, delivered, read
+-- KEYS positions, unread, gone; ARGV user, delivered, read
 local function move(field, to)
   local stored = tonumber(redis.call('HGET', KEYS[1], field) or '0')
   if tonumber(to) > stored then redis.call('HSET', KEYS[1], field, to) end
 end
 move('d:' .. ARGV[1], ARGV[2])
 move('r:' .. ARGV[1], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[3])
 """)
 
 ADD_NOTIFICATION = Script("""

@@ -9,6 +9,9 @@ import msgspec
 
 from devconnect.adapters.redis import keys, lua
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
+from devconnect.adapters.redis.gathering import PutUnreads, gathered
+from devconnect.adapters.redis.members import member_of
+from devconnect.domain.model import UNREAD_KEPT
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
@@ -20,7 +23,9 @@ from devconnect.domain.projections import (
     MoveSession,
     PutRelation,
     PutSession,
+    PutTalk,
     PutUser,
+    ReplaceMessage,
     SetPresence,
     Update,
 )
@@ -42,7 +47,7 @@ class RedisProjections:
 
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
-        await run_all(self._client, [_COMMANDS[type(update)](update) for update in updates])
+        await run_all(self._client, [_COMMANDS[type(update)](update) for update in gathered(updates)])
 
     async def complete(self) -> bool:
         """Whether that was said, and this Redis not wiped since; truth.UnavailableError when it can't be known."""
@@ -127,18 +132,36 @@ def _put_relation(update: PutRelation) -> Command:
 
 
 def _append_message(update: AppendMessage) -> Command:
-    return lua.APPEND_MESSAGE(
-        [keys.messages(update.conversation), keys.positions(update.conversation)],
-        update.seq,
-        update.previous,
-        msgspec.json.encode(update).decode(),
-        keys.MESSAGES_KEPT,
-        _ms(keys.MESSAGES_TTL),
-    )
+    kept, ttl = keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
+    return lua.APPEND_MESSAGE(_tail(update.conversation), update.seq, update.previous, member_of(update), kept, ttl)
+
+
+def _replace_message(update: ReplaceMessage) -> Command:
+    message, kept, ttl = update.message, keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
+    return lua.REPLACE_MESSAGE(_tail(message.conversation), message.seq, update.seq, member_of(message), kept, ttl)
+
+
+def _tail(conversation: str) -> list[str]:
+    return [keys.messages(conversation), keys.positions(conversation), keys.changes(conversation)]
 
 
 def _move_position(update: MovePosition) -> Command:
-    return lua.MOVE_POSITION([keys.positions(update.conversation)], update.user, update.delivered, update.read)
+    read_by = _unread(update.conversation, update.user)
+    return lua.MOVE_POSITION(read_by, update.user, update.delivered, update.read)
+
+
+def _put_unreads(update: PutUnreads) -> Command:
+    places = [number for place, gone in update.places for number in (place, int(gone))]
+    return lua.PUT_UNREAD(_unread(update.conversation, update.user), update.user, UNREAD_KEPT, *places)
+
+
+def _unread(conversation: str, user: str) -> list[str]:
+    unread, gone = keys.unread_messages(conversation, user), keys.gone_messages(conversation, user)
+    return [keys.positions(conversation), unread, gone]
+
+
+def _put_talk(update: PutTalk) -> Command:
+    return ("ZADD", keys.conversations(update.user), "GT", update.at, update.peer)
 
 
 def _add_notification(update: AddNotification) -> Command:
@@ -170,6 +193,9 @@ _COMMANDS: dict[type, Callable[[Any], Command]] = {
     SetPresence: _set_presence,
     PutRelation: _put_relation,
     AppendMessage: _append_message,
+    ReplaceMessage: _replace_message,
+    PutUnreads: _put_unreads,
+    PutTalk: _put_talk,
     MovePosition: _move_position,
     AddNotification: _add_notification,
     MarkNotificationsRead: _mark_read,

@@ -1,19 +1,20 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from devconnect.adapters.redis import cursors, keys, lua
+from devconnect.adapters.redis import cursors, keys, lua, talks
 from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.members import message_of
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
-from devconnect.domain.model import ConnectionState
-from devconnect.domain.projections import AddNotification, AppendMessage
-from devconnect.events.base import pair_of
+from devconnect.domain.model import RelationState
+from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import Privacy, Profile
 from devconnect.ports.reads import (
+    ConversationView,
     MessageView,
     NotificationView,
     Page,
@@ -23,6 +24,7 @@ from devconnect.ports.reads import (
     SessionView,
     Source,
     UserView,
+    no_relation,
 )
 
 #: A page of the feed looks at so many people at most: it may be short, and still have a next one.
@@ -40,8 +42,8 @@ _USER_FIELDS = (
     "deleted",
 )
 _SESSION_FIELDS = ("user", "expires_at", "ended", "ends_at", "role")
-_MESSAGE = msgspec.json.Decoder(AppendMessage)
 _NOTIFICATION = msgspec.json.Decoder(AddNotification)
+_STATES: dict[str, RelationState] = {state: state for state in get_args(RelationState)}
 _PROFILE = msgspec.json.Decoder(Profile)
 _PRIVACY = msgspec.json.Decoder(Privacy)
 _EPOCH: Command = ("GET", keys.EPOCH)
@@ -117,11 +119,18 @@ class RedisReads:
         return [place for place, other, relation in pairs if relation is None and other != user]
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
-        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+        """What stands in this state between the user and others, newest first; of one side only, where that is said."""
         cursors.check_limit(limit)
-        prefix = f"{state}|{'others' if by_others else 'all'}|"
+        prefix = f"{state}|{'others' if by_others else 'own' if by_me else 'all'}|"
         top = "~" if cursor is None else cursors.decode(cursor, cursors.DATED)
         listed = _newest(keys.relations_listed(user), f"[{prefix}", f"({prefix}{top}|", limit + 1)
         epoch, members = await run(self._client, [_EPOCH, listed])
@@ -131,8 +140,35 @@ class RedisReads:
         views = tuple(_relation_view(user, state, place) for place in places[:limit])
         return Page(views, cursors.encode(places[limit - 1].rpartition("|")[0]) if len(places) > limit else None)
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
-        """Messages, newest first; None for a page that isn't wholly in what is held of the conversation."""
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView] | None:
+        """What is between the user and each of these, in the order asked for."""
+        if not others:
+            return []
+        epoch, found = await run(self._client, [_EPOCH, ("HMGET", keys.relations(user), *others)])
+        if epoch is None:
+            return None
+        return [_relation(user, other, stored) for other, stored in zip(others, found, strict=True)]
+
+    async def relation(self, user: str, other: str) -> RelationView | None:
+        """What is between the two as `user` has it; None where it isn't known here."""
+        found = await self.relations_to(user, [other])
+        return None if found is None else found[0]
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView] | None:
+        """The user's conversations; None for a page of which not each is held to its last message."""
+        return await talks.read_conversations(self._client, user, cursor, limit)
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        """The user's conversation with a peer; None where it isn't held to its last message."""
+        found = await talks.read_talks(self._client, user, [peer])
+        return None if found is None else found[0]
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView] | None:
+        """Messages, newest or oldest first; None for a page that isn't wholly in what is held of the conversation."""
+        if forward:
+            return await talks.read_forward(self._client, conversation, cursor, limit)
         cursors.check_limit(limit)
         top = "+inf" if cursor is None else f"({int(cursors.decode(cursor, cursors.MESSAGE))}"
         key = keys.messages(conversation)
@@ -140,23 +176,21 @@ class RedisReads:
         epoch, found, oldest = await run(self._client, [_EPOCH, page, ("ZRANGE", key, 0, 0)])
         if epoch is None or not oldest:
             return None
-        messages = [_MESSAGE.decode(text) for text in found]
+        messages = [message_of(member) for member in found]
         # Each message names the one before it: 0 is the beginning, and a page that is full needs nothing beyond it.
-        before = messages[-1].previous if messages else _MESSAGE.decode(oldest[0]).previous
+        before = messages[-1].previous if messages else message_of(oldest[0]).previous
         if before and len(messages) < limit:
             return None
         place = cursors.encode(f"{messages[-1].seq:016d}") if before else None
-        return Page(tuple(map(_message_view, messages)), place)
+        back = cursors.encode(f"{messages[0].seq:016d}") if messages else None
+        return Page(tuple(map(talks.message_view, messages)), place, back)
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got; None for a conversation of which nothing is held."""
         epoch, fields = await run(self._client, [_EPOCH, ("HGETALL", keys.positions(conversation))])
         if epoch is None or not fields:
             return None
-        return [
-            PositionView(user=user, delivered=int(fields.get(f"d:{user}", 0)), read=int(fields.get(f"r:{user}", 0)))
-            for user in pair_of(conversation)
-        ]
+        return talks.position_views(conversation, fields)
 
     async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
         """Who is here, in the order asked for. Who was never heard of is not."""
@@ -253,22 +287,18 @@ def _session_view(session: str, fields: Sequence[Any]) -> SessionView | None:
     )
 
 
-def _relation_view(user: str, state: ConnectionState, place: str) -> RelationView:
+def _relation(user: str, other: str, stored: str | None) -> RelationView:
+    if stored is None:
+        return no_relation(other)
+    _, state, who, at = stored.split("|")
+    known: RelationState = _STATES[state]
+    return RelationView(user=other, state=known, by=user if who == "s" else other, at=int(at))
+
+
+def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
     dated, _, who = place.rpartition("|")
     at, _, other = dated.partition(":")
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
-
-
-def _message_view(message: AppendMessage) -> MessageView:
-    return MessageView(
-        id=message.message,
-        conversation=message.conversation,
-        seq=message.seq,
-        sender=message.sender,
-        recipient=message.recipient,
-        text=message.text,
-        at=message.at,
-    )
 
 
 def _presence_view(user: str, fields: dict[str, str], now: int) -> PresenceView:
