@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from devconnect.domain.accounts import DELETED
+from devconnect.domain import account_fields
 from devconnect.domain.connections import state_after
 from devconnect.domain.model import RelationState
 from devconnect.events import facts as f
@@ -200,9 +200,9 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
 def _user(event: f.UserEvent) -> tuple[Update, ...]:
     match event:
         case f.UserSignedUp():
-            return (PutUser(event.user, event.seq, _account(event)), ListUser(event.user, event.at))
+            return (PutUser(event.user, event.seq, account_fields.opened(event)), ListUser(event.user, event.at))
         case f.UserDeleted():
-            return (DelUser(event.user, event.seq, {**_NOTHING_LEFT, "updated_at": str(event.at)}),)
+            return (DelUser(event.user, event.seq, account_fields.closed(event)),)
         case f.UserLoggedIn() | f.SessionRenewed():
             return sessions(event)
         case f.UserLoggedOut():
@@ -215,55 +215,7 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
-            changed = _account_changes(event)
-            # Of links and passwords nothing is read, but the account's seq has moved.
-            fields = {**changed, "updated_at": str(event.at)} if changed else {}
-            return (PutUser(event.user, event.seq, fields),)
-
-
-def _account(event: f.UserSignedUp) -> dict[str, str]:
-    return {
-        "email": event.email,
-        "email_verified": "0",
-        "tier": event.tier,
-        "role": event.role,
-        "privacy": _json(f.Privacy()),
-        "profile": _json(event.profile),
-        "created_at": str(event.at),
-        "updated_at": str(event.at),
-    }
-
-
-def _account_changes(event: f.UserEvent) -> dict[str, str]:
-    """The fields of an account that are others after the event."""
-    match event:
-        case f.ProfileChanged():
-            return {"profile": _json(event.profile)}
-        case f.PrivacyChanged():
-            return {"privacy": _json(event.privacy)}
-        case f.TierChanged():
-            return {"tier": event.tier}
-        case f.RoleChanged():
-            return {"role": event.role}
-        case f.EmailVerified():
-            return {"email_verified": "1"}
-        case f.EmailChanged():
-            return {"email": event.email, "email_verified": "1"}
-        case _:
-            return {}
-
-
-#: What is read of a deleted account.
-_NOTHING_LEFT = {
-    "email": "",
-    "email_verified": "0",
-    "tier": "free",
-    "role": "member",
-    "privacy": msgspec.json.encode(f.Privacy()).decode(),
-    "profile": msgspec.json.encode(f.Profile(name=DELETED)).decode(),
-    "created_at": "0",
-    "deleted": "1",
-}
+            return (PutUser(event.user, event.seq, account_fields.changed(event)),)
 
 
 def _connection(event: f.ConnectionEvent) -> tuple[Update, ...]:
