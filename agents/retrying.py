@@ -34,8 +34,8 @@ class Retry:
         truth: Truth,
         publisher: Publisher,
         projections: Projections,
-        relations: Relations,
         listings: Listings,
+        relations: Relations,
         *more: Step[Any],
     ) -> None:
         """`more` are steps that need something else: the one that sends mail."""

@@ -276,7 +276,7 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoReads(mongo), MongoListings(mongo)
+            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
             yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, PrometheusMetrics())))
     finally:
         await redis.aclose()

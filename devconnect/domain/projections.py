@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from devconnect.domain.accounts import DELETED
+from devconnect.domain import account_fields
 from devconnect.domain.connections import state_after
 from devconnect.domain.feed import HideUser, ListUser, TouchUser, UnlistUser
 from devconnect.domain.model import RelationState
@@ -206,13 +206,13 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
 def _user(event: f.UserEvent) -> tuple[Update, ...]:
     match event:
         case f.UserSignedUp():
-            return (PutUser(event.user, event.seq, _account(event)), _listed(event))
+            return (PutUser(event.user, event.seq, account_fields.opened(event)), _listed(event))
         case f.ProfileChanged():
             return (_put(event), _listed(event))
         case f.PrivacyChanged():
             return _shown(event)
         case f.UserDeleted():
-            left = {**_NOTHING_LEFT, "updated_at": str(event.at)}
+            left = account_fields.closed(event)
             return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
@@ -248,54 +248,7 @@ def _shown(event: f.PrivacyChanged) -> tuple[Update, ...]:
 
 
 def _put(event: f.UserEvent) -> PutUser:
-    changed = _changed(event)
-    # Of links and passwords nothing is read, but the account's seq has moved.
-    return PutUser(event.user, event.seq, {**changed, "updated_at": str(event.at)} if changed else {})
-
-
-def _account(event: f.UserSignedUp) -> dict[str, str]:
-    return {
-        "email": event.email,
-        "email_verified": "0",
-        "tier": event.tier,
-        "role": event.role,
-        "privacy": _json(f.Privacy()),
-        "profile": _json(event.profile),
-        "created_at": str(event.at),
-        "updated_at": str(event.at),
-    }
-
-
-def _changed(event: f.UserEvent) -> dict[str, str]:
-    """The fields of an account that are others after the event."""
-    match event:
-        case f.ProfileChanged():
-            return {"profile": _json(event.profile)}
-        case f.PrivacyChanged():
-            return {"privacy": _json(event.privacy)}
-        case f.TierChanged():
-            return {"tier": event.tier}
-        case f.RoleChanged():
-            return {"role": event.role}
-        case f.EmailVerified():
-            return {"email_verified": "1"}
-        case f.EmailChanged():
-            return {"email": event.email, "email_verified": "1"}
-        case _:
-            return {}
-
-
-#: What is read of a deleted account.
-_NOTHING_LEFT = {
-    "email": "",
-    "email_verified": "0",
-    "tier": "free",
-    "role": "member",
-    "privacy": msgspec.json.encode(f.Privacy()).decode(),
-    "profile": msgspec.json.encode(f.Profile(name=DELETED)).decode(),
-    "created_at": "0",
-    "deleted": "1",
-}
+    return PutUser(event.user, event.seq, account_fields.changed(event))
 
 
 def _listed(event: f.UserSignedUp | f.ProfileChanged) -> ListUser:

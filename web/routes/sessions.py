@@ -180,8 +180,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=SessionOpened,
         secret=True,
         problems=("not_logged_in", "origin_not_allowed", "session_unknown", "session_reused", "user_unknown"),
-        description="A renewal token is good once; one that comes a second time ends the session. The session has a new "
-        "id when its owner's rights have risen.",
+        description="A renewal token is good once; one that comes a second time ends the session. The session has "
+        "another id when its owner's rights have risen.",
         **_TAG,
     ),
     read("/v1/sessions", read_sessions, "The own sessions", answer=SessionList, **_TAG),
