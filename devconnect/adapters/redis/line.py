@@ -27,8 +27,8 @@ Command = tuple[str | int, ...]
 #: Commands that wait for their answers, and bytes that wait to be written: beyond that calls are refused.
 MOST_COMMANDS = 20_000
 MOST_BYTES = 16 * 1024 * 1024
-#: Seconds, of those that a call has, for what couldn't be sent or read while the loop was busy: a call is looked at when
-#: so much of its time is left, and fails when it is found again at the end.
+#: Seconds, of those that a call has, for what couldn't be sent or read while the loop was busy: a call is looked at
+#: when so much of its time is left, and fails when it is found again at the end.
 TURN = 0.02
 #: Seconds by which timers may come too early.
 TICK = 0.002
