@@ -9,6 +9,8 @@ from devconnect.domain.model import AnyDocument, Kind, Ref, Snapshot, ref_of
 
 #: Documents that are kept from one call to the next; some 20 MB.
 CAPACITY = 20_000
+#: There are many of these, and few are asked for again: they are kept only until they are stored.
+PASSING: tuple[Kind, ...] = ("message", "report")
 
 
 class Memory:
@@ -25,6 +27,7 @@ class Memory:
         self._capacity = capacity
         #: The oldest first; None for one that is known not to exist.
         self._documents: dict[Ref, AnyDocument | None] = {}
+        self._passing: list[Ref] = []
         self._next: dict[tuple[str, int], int] = {}
 
     def follow(self, slices: Sequence[Slice[Any]]) -> None:
@@ -37,6 +40,9 @@ class Memory:
 
     def finish(self, slices: Sequence[Slice[Any]]) -> None:
         """All of their effects are stored."""
+        for ref in self._passing:
+            self._documents.pop(ref, None)
+        self._passing.clear()
         for part in slices:
             first, last = part.records[0].offset, part.records[-1].offset
             if last - first + 1 != len(part.records):
@@ -70,9 +76,12 @@ class Memory:
     def forget(self) -> None:
         """Know nothing."""
         self._documents.clear()
+        self._passing.clear()
         self._next.clear()
 
     def _put(self, ref: Ref, document: AnyDocument | None) -> None:
         if ref.kind in self._kinds:
             self._documents.pop(ref, None)
             self._documents[ref] = document
+            if ref.kind in PASSING:
+                self._passing.append(ref)

@@ -1,12 +1,23 @@
 """Decides who is told of what, in their list and by mail, and puts it into their list."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from agents.processing import Slice
+from agents.processing import Slice, Step
+from agents.search import IndexMessages, ListTalks
+from agents.several import Several
 from devconnect.domain import mail, notifications, projections
 from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import AnyEvent, NotificationRaised
-from devconnect.events.topics import MAIL_REQUESTS, NOTIFICATION_EVENTS, Topic, mail_requests, notification_events
+from devconnect.events.topics import (
+    MAIL_REQUESTS,
+    MESSAGE_EVENTS,
+    NOTIFICATION_EVENTS,
+    Topic,
+    mail_requests,
+    notification_events,
+)
+from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.truth import Truth
@@ -50,3 +61,11 @@ class DeliverInApp:
         updates = [update for part in slices for event in part.values for update in projections.project(event)]
         await self._truth.add_notifications([update for update in updates if isinstance(update, AddNotification)])
         await self._store.apply(updates)
+
+
+def on_events(topic: Topic, publisher: Publisher, listings: Listings) -> Step[Any]:
+    """What the notification workers do with the events of a topic."""
+    notify = DecideNotifications(topic, publisher)
+    if topic is not MESSAGE_EVENTS:
+        return notify
+    return Several(ListTalks(listings), IndexMessages(listings), then=notify)

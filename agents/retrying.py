@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agents.notifications import DecideNotifications, DeliverInApp
+from agents.erasure import EraseRelations
+from agents.notifications import DeliverInApp, on_events
 from agents.processing import Step
 from agents.projections import ProjectEvents
 from agents.slices import Slice
@@ -12,8 +13,10 @@ from devconnect.domain.letters import Letter
 from devconnect.events.base import seq_of
 from devconnect.events.codec import CodecError
 from devconnect.events.topics import COMMAND_TO_EVENT, EVENT_TOPICS, REGISTRY
+from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
+from devconnect.ports.reads import Relations
 from devconnect.ports.truth import Truth
 
 TOPICS = {topic.name: topic for topic in REGISTRY}
@@ -26,16 +29,24 @@ class RefusedError(Exception):
 class Retry:
     """Tries letters again. Doing so twice has the effects of once."""
 
-    def __init__(self, truth: Truth, publisher: Publisher, projections: Projections, *more: Step[Any]) -> None:
+    def __init__(
+        self,
+        truth: Truth,
+        publisher: Publisher,
+        projections: Projections,
+        listings: Listings,
+        relations: Relations,
+        *more: Step[Any],
+    ) -> None:
         """`more` are steps that need something else: the one that sends mail."""
         self._truth = truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
-        steps: list[Step[Any]] = [DeliverInApp(truth, projections), *more]
+        steps: list[Step[Any]] = [DeliverInApp(truth, projections), EraseRelations(relations, publisher), *more]
         for topic in EVENT_TOPICS:
-            steps += [ProjectEvents(topic, projections), DecideNotifications(topic, publisher)]
+            steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings)]
         for step in steps:
             self._ways[step.name] = self._applying(step)
 

@@ -63,7 +63,12 @@ class Sources:
     async def idle(self, partitions: Collection[int]) -> Mapping[int, int]:
         """The partitions of these that stand still, each with the time before which nothing is to come."""
         until = self.idle_until()
-        # In this order: what was accepted before `until` lies before these ends; where all of it is decided, its events
+        return dict.fromkeys(await self.caught_up(partitions), until)
+
+    async def caught_up(self, partitions: Collection[int]) -> Mapping[int, tuple[int, int]]:
+        """The partitions of these in which all that Kafka had by now is folded: the end of their commands, and now."""
+        now = self.now()
+        # In this order: what Kafka had by `now` lies before these ends; where all of it is decided, its events
         # lie before those of the events, since the offsets of commands move last.
         accepted = await self._progress.ends(self._commands, partitions)
         decided = await self._progress.committed(self._decided_by, self._commands, partitions)
@@ -71,7 +76,7 @@ class Sources:
         found = {}
         for partition in partitions:
             if decided[partition] >= accepted[partition] and self._folded(partition) >= written[partition]:
-                found[partition] = until
+                found[partition] = (accepted[partition], now)
         return found
 
 

@@ -1,18 +1,17 @@
 """`bench fleet`: the contenders on the same recorded events, each in a fresh process and in turn."""
 
 import asyncio
-import os
 import platform
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import psutil
 from msgspec import Struct
 
 from bench import growth as growing, recovery as recovering, scale as scaling
 from bench.contest import Contender, Ground
 from bench.entrants import contenders
+from bench.machine import machine
 from bench.recording import PACE_MS, Recorder
 from bench.rig import BenchError, servers
 from bench.runs import Result, Run, Say, once, record, run_of, summed_up, task_of
@@ -173,7 +172,7 @@ def run(options: Options, say: Say) -> Report:
         seed=options.seed,
         rounds=options.rounds,
         at=at,
-        machine=_machine(),
+        machine=machine(),
         versions=_versions(results),
         contenders=results,
         ratios=ratios(results),
@@ -213,15 +212,6 @@ def _growth(options: Options, base_keys: int, say: Say) -> growing.Growth:
                 growing.measure(ground, ready, recorder, events=options.events, rounds=options.rounds, say=say)
             )
     return growing.compared(base_keys, found[0], options.keys, found[1])
-
-
-def _machine() -> dict[str, str | int]:
-    return {
-        "cores": os.cpu_count() or 0,
-        "memory": psutil.virtual_memory().total,
-        "processor": platform.processor() or platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def _versions(results: dict[str, Result]) -> dict[str, str]:

@@ -1,11 +1,9 @@
-"""`bench latency`: how soon a lone command takes effect, beside the way of a bare record to a consumer."""
+"""`bench latency`: how soon a lone command takes effect, and what reads cost with the cache and without."""
 
 import asyncio
 import random
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,6 +11,8 @@ from msgspec import Struct
 
 from bench.changelogs import create
 from bench.lone import LoneCommands
+from bench.quantiles import quantiles
+from bench.reads import Comparison, compare
 from bench.rig import servers, workers
 from bench.stages import Stages
 from devconnect.adapters.kafka.topics import ensure_topics
@@ -39,6 +39,9 @@ class Options(Struct, frozen=True, kw_only=True):
     samples: int
     partitions: int
     stages: bool
+    #: For the comparison of reads, which is left out where there are none; and how often each is read.
+    people: int
+    reads: int
 
 
 class Latency(Struct, kw_only=True):
@@ -58,21 +61,24 @@ class Latency(Struct, kw_only=True):
     stages: dict[str, tuple[float, float]] = {}
     #: Agent -> mean milliseconds that it took for a batch.
     agents: dict[str, float] = {}
-
-
-def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99, in milliseconds."""
-    return statistics.median(seconds) * 1000, statistics.quantiles(seconds, n=100, method="inclusive")[98] * 1000
+    #: What people read, from Redis and from MongoDB.
+    reads: dict[str, Comparison] = {}
+    people: int = 0
 
 
 def run(options: Options, say: Say) -> Latency:
     """The whole benchmark on servers and workers of its own."""
-    with ExitStack() as stack:
-        settings, addresses = stack.enter_context(servers(options.partitions))
+    with servers(options.partitions) as (settings, addresses):
         asyncio.run(ensure_topics(addresses.kafka, settings))
         say("starting the workers")
-        ports = stack.enter_context(workers(settings, addresses))
-        return uvloop.run(_measure(settings, addresses, ports, options, say))
+        with workers(settings, addresses) as ports:
+            found = uvloop.run(_measure(settings, addresses, ports, options, say))
+        if options.people:
+            found.people = options.people
+            found.reads = uvloop.run(
+                compare(settings, addresses, people=options.people, samples=options.reads, say=say)
+            )
+        return found
 
 
 async def _measure(

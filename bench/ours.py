@@ -1,6 +1,5 @@
 """Our own entrants of `bench fleet`: the table of the peers' state, and the real workers."""
 
-import msgspec
 from redis import Redis
 
 from bench import changelogs
@@ -8,7 +7,7 @@ from bench.contenders.stateful import SeenCodec
 from bench.contest import Contender, Ground
 from bench.recording import Expected
 from bench.task import Task
-from devconnect.adapters.redis import keys
+from devconnect.adapters.redis import history, keys
 from devconnect.adapters.redis.connect import connect
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.cli.tables import read_table
@@ -64,7 +63,7 @@ class Projections(Contender):
                 pipe.zrange(keys.messages(conversation), -1, -1)
             for conversation, tail in zip(expected.tails, pipe.execute(), strict=True):
                 if tail:
-                    found[conversation] = msgspec.json.decode(tail[0])["message"]
+                    found[conversation] = history.decode(tail[0]).id
         changelogs.differ(found, expected.tails, "the last message of")
         return 0
 

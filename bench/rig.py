@@ -53,7 +53,7 @@ def servers(partitions: int) -> Iterator[tuple[Settings, Addresses]]:
         yield settings, stack.start(settings)
     finally:
         try:
-            with _deaf_to_signals():
+            with deaf_to_signals():
                 stack.stop(settings)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +66,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _deaf_to_signals() -> Iterator[None]:
+def deaf_to_signals() -> Iterator[None]:
     """A second Ctrl-C mustn't leave servers behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -110,7 +110,7 @@ def workers(settings: Settings, addresses: Addresses) -> Iterator[dict[str, int]
 
 
 def _end(child: psutil.Process) -> None:
-    with _deaf_to_signals():
+    with deaf_to_signals():
         process.end(child, GRACE)
 
 
@@ -211,7 +211,7 @@ def measured(command: Sequence[str], task: Task, *, env: Mapping[str, str], log:
     try:
         yield running
     finally:
-        with _deaf_to_signals():
+        with deaf_to_signals():
             running.stop()
 
 

@@ -139,8 +139,8 @@ class Keyring:
 
 
 def longest_ms(settings: Settings) -> int:
-    """How long a token is good for at most, in milliseconds."""
-    return settings.token_lifetime * 1000
+    """How long a token is good for at most, in milliseconds: one that renews a session."""
+    return max(settings.session_idle, settings.access_token) * 1000
 
 
 def signing(records: Sequence[KeyRecord], now: int) -> KeyRecord:

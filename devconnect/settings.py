@@ -1,5 +1,6 @@
 """Every setting, read from environment variables (and `.env`) once, at a process's start."""
 
+import ipaddress
 import os
 import re
 import secrets
@@ -10,7 +11,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from devconnect.domain.allowances import (
+    FREE,
+    GOLD,
+    SILVER,
+    STRANGERS,
+    Policies,
+    Policy,
+    PolicyError,
+    Quota,
+    parse_policy,
+    parse_quota,
+)
 from devconnect.mail.server import EXPECTS as SMTP_EXPECTS, parse_sender, parse_server
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
@@ -43,17 +58,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     result_wait: float = 2.0
     #: Seconds that a window of a table waits for events that are late before it is closed.
     window_grace: float = 30.0
+    #: Seconds that an access token is good for.
+    access_token: int = 900
+    #: Seconds that a session may go without being renewed, and that it lasts whatever comes.
+    session_idle: int = 14 * 86_400
+    session_lifetime: int = 90 * 86_400
+    #: Whether session cookies are for TLS only.
+    cookie_secure: bool = True
     #: Keys of session tokens, of which the first signs and all verify; none: `keys.Keyring` keeps its own in the data
     #: folder.
     jwt_secrets: tuple[str, ...] = ()
     #: Key that ids, links and the like follow from; None: `keys.id_secret` makes one in the data folder.
     id_secret: str | None = None
-    #: Seconds that a session's token is good for.
-    token_lifetime: int = 86_400
     #: Cost of hashing a password (argon2id): passes, KiB of memory, lanes.
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
     argon2_parallelism: int = 1
+    #: Characters that a new password must have.
+    password_min: int = 15
+    #: What each tier may do, and strangers at one address.
+    limits_free: Policy = FREE
+    limits_silver: Policy = SILVER
+    limits_gold: Policy = GOLD
+    limits_strangers: Quota = STRANGERS
+    #: Networks of the proxies whose word on a client's address is taken.
+    trusted_proxies: tuple[Network, ...] = ()
     #: Where people reach the gateway, without a slash at the end; None: `public_url` says.
     public_url: str | None = None
     #: Server that mail is handed to; None: mails are files in the data folder.
@@ -71,8 +100,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_run: int = 100
     dead_letter_share: int = 50
     dead_letter_window: int = 1000
+    #: Gateway processes on the one port.
+    processes: int = 1
+    #: Connections that one gateway process has at most.
+    connections: int = 10_000
+    #: Seconds for a request's head, for its body, until an answer goes on being read, and between two requests.
+    head_timeout: float = 10.0
+    body_timeout: float = 15.0
+    send_timeout: float = 15.0
+    idle_timeout: float = 60.0
+    #: Seconds that a request may take; a command has `result_wait` more.
+    request_timeout: float = 10.0
+    #: Seconds that requests in flight have at the end, and that the gateway goes on listening before.
+    drain: float = 5.0
+    drain_delay: float = 0.0
+    #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
+    cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
     log_level: str = "INFO"
+
+    @property
+    def policies(self) -> Policies:
+        """What everybody may do."""
+        return Policies(
+            free=self.limits_free, silver=self.limits_silver, gold=self.limits_gold, strangers=self.limits_strangers
+        )
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None, *, dotenv: Path | None = None) -> "Settings":
@@ -106,9 +158,10 @@ class Variable(NamedTuple):
     def read(self, raw: str) -> Any:
         try:
             return self.parse(raw)
-        except ValueError:
+        except ValueError as error:
+            why = f" ({error})" if isinstance(error, PolicyError) else ""
             shown = "…" if self.field in SECRET_FIELDS else repr(raw)
-            raise SettingsError(f"{self.name} is {shown}: expected {self.expects}") from None
+            raise SettingsError(f"{self.name} is {shown}: expected {self.expects}{why}") from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -141,6 +194,13 @@ def _matching(pattern: str, change: Callable[[str], str] = str) -> Callable[[str
     return parse
 
 
+def _yes_or_no(raw: str) -> bool:
+    answers = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if raw.lower() not in answers:
+        raise ValueError(raw)
+    return answers[raw.lower()]
+
+
 def _without_slash(raw: str) -> str:
     return raw.rstrip("/")
 
@@ -171,10 +231,25 @@ def _kafka(raw: str) -> str:
     return servers
 
 
+def _policy(default: Policy) -> Callable[[str], Policy]:
+    return lambda raw: parse_policy(raw, default)
+
+
+def _listed(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    """Items with commas between them, each as `parse` has it."""
+    return lambda raw: tuple(parse(item.strip()) for item in raw.split(",") if item.strip())
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in raw.split(","))
+
+
+_POLICY = 'quotas such as "requests=10/day messages=20/min writes=60/min reads=600/min feed=10"'
 #: Characters that a secret has at least.
 SECRET_LEAST = 32
 #: Fields whose values are told to nobody, not even when they are wrong.
 SECRET_FIELDS = frozenset({"jwt_secrets", "id_secret", "smtp_url"})
+
 
 _PORT = "a port, 1 to 65535"
 _FREE_PORT = "a port, 1 to 65535, or 0 for a free one"
@@ -194,14 +269,23 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PARTITIONS", "partitions", _whole(1, 1024), "a whole number, 1 to 1024"),
     Variable("COMMAND_WAIT_SECONDS", "result_wait", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("WINDOW_GRACE_SECONDS", "window_grace", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("ACCESS_TOKEN_SECONDS", "access_token", _whole(10, 1200), "seconds, 10 to 1200"),
+    Variable("SESSION_IDLE_SECONDS", "session_idle", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
+    Variable("SESSION_LIFETIME_SECONDS", "session_lifetime", _whole(10, 31_536_000), "seconds, 10 to 31536000"),
+    Variable("COOKIE_SECURE", "cookie_secure", _yes_or_no, "1 or 0"),
+    Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
+    Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
+    Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable("PASSWORD_MIN_LENGTH", "password_min", _whole(8, 64), "a whole number, 8 to 64"),
+    Variable("LIMITS_FREE", "limits_free", _policy(FREE), _POLICY),
+    Variable("LIMITS_SILVER", "limits_silver", _policy(SILVER), _POLICY),
+    Variable("LIMITS_GOLD", "limits_gold", _policy(GOLD), _POLICY),
+    Variable("LIMITS_STRANGERS", "limits_strangers", parse_quota, 'a quota such as "60/min"'),
+    Variable("TRUSTED_PROXIES", "trusted_proxies", _networks, "networks such as 10.0.0.0/8,2001:db8::/32"),
     Variable(
         "JWT_SECRET", "jwt_secrets", _secrets, "random texts of at least 32 characters, each another, with commas"
     ),
     Variable("ID_SECRET", "id_secret", _matching(r".{32,}"), "a random text of at least 32 characters"),
-    Variable("TOKEN_LIFETIME_SECONDS", "token_lifetime", _whole(1, 31_536_000), "seconds, 1 to 31536000"),
-    Variable("ARGON2_TIME_COST", "argon2_time_cost", _whole(1, 100), "a whole number, 1 to 100"),
-    Variable("ARGON2_MEMORY_KIB", "argon2_memory_kib", _whole(8, 4_194_304), "KiB, 8 to 4194304"),
-    Variable("ARGON2_PARALLELISM", "argon2_parallelism", _whole(1, 64), "a whole number, 1 to 64"),
     Variable("PUBLIC_URL", "public_url", _matching(r"https?://[^\s/?#@]+", _without_slash), "http(s)://host[:port]"),
     Variable("SMTP_URL", "smtp_url", _smtp, SMTP_EXPECTS),
     Variable("MAIL_FROM", "mail_from", _sender, "an address, or a name and an address: DevConnect <mail@example.org>"),
@@ -216,6 +300,21 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("WORKER_SESSION_SECONDS", "worker_session", _seconds(6, 300), "seconds, 6 to 300"),
     Variable("WORKER_STALL_SECONDS", "worker_stall", _seconds(1, 3600), "seconds, 1 to 3600"),
+    Variable("GATEWAY_PROCESSES", "processes", _whole(1, 64), "a whole number, 1 to 64"),
+    Variable("GATEWAY_CONNECTIONS", "connections", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
+    Variable("HEAD_TIMEOUT_SECONDS", "head_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("BODY_TIMEOUT_SECONDS", "body_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("SEND_TIMEOUT_SECONDS", "send_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("IDLE_TIMEOUT_SECONDS", "idle_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("REQUEST_SECONDS", "request_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
+    Variable("DRAIN_SECONDS", "drain", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("DRAIN_DELAY_SECONDS", "drain_delay", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable(
+        "CORS_ORIGINS",
+        "cors_origins",
+        _listed(_matching(r"https?://[a-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")),
+        "https://host[:port], several with commas, in lower case and with no path",
+    ),
     Variable(
         "LOG_LEVEL",
         "log_level",

@@ -6,8 +6,19 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from typing import NamedTuple
 
 from devconnect.domain.deciding import Answer
-from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot, ref_of
-from devconnect.domain.projections import AddNotification, MarkNotificationsRead, Update
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Decision,
+    Ref,
+    RelationState,
+    Reservation,
+    Secret,
+    Snapshot,
+    ref_of,
+)
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead, PutTalk, Update
+from devconnect.domain.search import Entry
 from devconnect.domain.windows import Publication
 from devconnect.events.facts import WindowClosed
 from devconnect.events.parts import AnyPart, Erased
@@ -15,9 +26,11 @@ from devconnect.events.topics import ANALYTICS_PARTS, analytics_parts
 from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
 from devconnect.ports.letters import History, Letters
+from devconnect.ports.listings import Listings
 from devconnect.ports.metrics import Metric, Metrics
-from devconnect.ports.projections import Projections, TableRow, TableViews
+from devconnect.ports.projections import Mark, Projections, TableRow, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
+from devconnect.ports.reads import Page, Relations, RelationView
 from devconnect.ports.truth import Truth, UnavailableError
 from devconnect.ports.windows import WindowLog
 from faust_batch.batch import Batch
@@ -44,6 +57,7 @@ class MemoryTruth(Truth):
         self.hook: Hook = no_hook
         self.stored: dict[str, Decision] = {}
         self.credentials: dict[str, Reservation] = {}
+        self.secrets: dict[str, Secret] = {}
         self.documents: dict[Ref, AnyDocument] = {}
         self.notifications: dict[tuple[str, str], AddNotification] = {}
         self.read: dict[tuple[str, str], int] = {}
@@ -66,8 +80,25 @@ class MemoryTruth(Truth):
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
         for reservation in reservations:
             self.hook("reserve")
-            self.credentials.setdefault(reservation.email, reservation)
+            held = self.credentials.setdefault(reservation.email, reservation)
+            if held.user == reservation.user and held.seq < reservation.seq:
+                self.credentials[reservation.email] = reservation
         return {wanted.email: self.credentials[wanted.email].user for wanted in reservations}
+
+    async def release(self, reservations: Sequence[Reservation]) -> None:
+        for reservation in reservations:
+            self.hook("release")
+            held = self.credentials.get(reservation.email)
+            if held is not None and held.user == reservation.user and held.seq <= reservation.seq:
+                del self.credentials[reservation.email]
+            self.hook("released")
+
+    async def keep_secrets(self, secrets: Sequence[Secret]) -> None:
+        for secret in secrets:
+            self.hook("secret")
+            before = self.secrets.get(secret.user)
+            if before is None or before.seq < secret.seq:
+                self.secrets[secret.user] = secret
 
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         return {ref: self.documents[ref] for ref in refs if ref in self.documents}
@@ -88,6 +119,25 @@ class MemoryTruth(Truth):
         for mark in marks:
             for name in mark.notifications:
                 self.read.setdefault((mark.user, name), mark.at)
+
+
+class MemoryRelations(Relations):
+    """What is between people, as a database of connections says."""
+
+    def __init__(self, truth: MemoryTruth) -> None:
+        self._truth = truth
+
+    async def relations(
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, by_others: bool = False
+    ) -> Page[RelationView]:
+        found = [
+            RelationView(user=next(each for each in document.users if each != user), state=state, by=document.by, at=0)
+            for document in self._truth.documents.values()
+            if isinstance(document, Connection) and user in document.users and document.state == state
+        ]
+        start = int(cursor or 0)
+        end = start + limit
+        return Page(tuple(found[start:end]), str(end) if end < len(found) else None)
 
 
 class MemoryPublisher(Publisher):
@@ -150,12 +200,32 @@ class MemoryAnswers(Answers):
         self.told.update((answer.id, answer.decision) for answer in answers)
 
 
+class MemoryListings(Listings):
+    """Each person's conversations, and what they find messages by, each the newest."""
+
+    def __init__(self) -> None:
+        self.talks: dict[tuple[str, str], int] = {}
+        self.words: dict[tuple[str, str], Entry] = {}
+
+    async def put_talks(self, talks: Sequence[PutTalk]) -> None:
+        for talk in talks:
+            key = talk.user, talk.peer
+            self.talks[key] = max(talk.at, self.talks.get(key, 0))
+
+    async def put_words(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            before = self.words.get((entry.user, entry.message))
+            if before is None or before.seq < entry.seq:
+                self.words[entry.user, entry.message] = entry
+
+
 class MemoryProjections(Projections):
     """The updates, in order."""
 
     def __init__(self) -> None:
         self.hook: Hook = no_hook
         self.updates: list[Update] = []
+        self.marks: dict[tuple[str, int], Mark] = {}
         self.whole = False
         #: False as after a restart of the store, which may have forgotten log-outs.
         self.sessions = True
@@ -163,6 +233,12 @@ class MemoryProjections(Projections):
     async def apply(self, updates: Sequence[Update]) -> None:
         self.hook("apply")
         self.updates.extend(updates)
+
+    async def applied(self, topic: str, marks: Mapping[int, Mark]) -> None:
+        self.hook("applied")
+        for partition, mark in marks.items():
+            before = self.marks.get((topic, partition), Mark(0, 0))
+            self.marks[topic, partition] = Mark(max(before.seq, mark.seq), max(before.at, mark.at))
 
     async def complete(self) -> bool:
         return self.whole

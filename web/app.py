@@ -1,42 +1,54 @@
 """The root of the gateway: the only place that builds adapters, and the one that makes an application of parts."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from aiohttp import web
 
 from devconnect import stack
 from devconnect.adapters.kafka.gateway import KafkaCommands
+from devconnect.adapters.kafka.session_ends import SessionEnds
+from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo, ping as ping_mongo
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import CONTENT_TYPE, PrometheusMetrics
-from devconnect.adapters.redis.connect import (
-    close as close_redis,
-    connect as connect_redis,
-    connect_listener,
-    ping as ping_redis,
-)
+from devconnect.adapters.redis.allowances import RedisAllowances
+from devconnect.adapters.redis.connect import close as close_redis, connect_fast, connect_listener, ping as ping_redis
 from devconnect.adapters.redis.desk import RedisAnswerDesk
-from devconnect.adapters.redis.reads import RedisReads
+from devconnect.adapters.redis.freshness import RedisFreshness
+from devconnect.adapters.redis.near_reads import reads_on
 from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
+from devconnect.events.topics import EVENT_TOPICS
+from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
-from devconnect.settings import Settings, signing_key
+from devconnect.settings import Settings
 from web import health
+from web.console.pages import Pages
 from web.edge import BODY_MAX, edge
+from web.endpoints import mount
+from web.fallback import FallbackAllowances
 from web.gateway import GATEWAY, Gateway, Parts
+from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
-from web.routes import routes
+from web.reads import Breaker
+from web.routes import OPERATIONS
 
 #: Seconds that MongoDB has to answer a read, and to be found.
 MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
+#: Seconds between looks whether the keys of tokens have changed.
+KEYS_SECONDS = 2.0
 
 
 def create_app(parts: Parts) -> web.Application:
     """The application on these parts; it neither starts nor stops them."""
-    app = web.Application(middlewares=[edge], client_max_size=BODY_MAX)
-    app[GATEWAY] = Gateway.of(parts)
-    app.add_routes([*health.routes(), *routes()])
+    app = web.Application(middlewares=[edge(parts.settings, parts.metrics)], client_max_size=BODY_MAX)
+    app[LIFE] = Life()
+    gateway = app[GATEWAY] = Gateway.of(parts)
+    app.add_routes([*health.routes(), *Pages(OPERATIONS).routes()])
+    mount(app, gateway, OPERATIONS)
     return app
 
 
@@ -46,8 +58,9 @@ def build(settings: Settings) -> web.Application:
     Raises StackError when an embedded part that is needed isn't running.
     """
     addresses = stack.addresses(settings)
+    clock, metrics, passwords = SystemClock(), PrometheusMetrics(), ArgonPasswords(settings)
     kafka = KafkaCommands(addresses.kafka, partitions=settings.partitions)
-    redis, listener = connect_redis(addresses.redis), connect_listener(addresses.redis)
+    redis, listener = connect_fast(addresses.redis), connect_listener(addresses.redis)
     mongo = connect_mongo(addresses.mongo, settings.mongo_db, selection_timeout=MONGO_SELECTION)
     database, truth = MongoReads(mongo, within=MONGO_SECONDS), MongoTruth(mongo, within=MONGO_SECONDS)
 
@@ -59,29 +72,48 @@ def build(settings: Settings) -> web.Application:
         return None
 
     desk = RedisAnswerDesk(redis, listener, decided)
-    metrics, passwords = PrometheusMetrics(), ArgonPasswords(settings)
+    keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, partitions=settings.partitions)
+    freshness = RedisFreshness(redis, [topic.name for topic in EVENT_TOPICS], settings.partitions)
+    breaker = Breaker(clock)
+    allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), breaker, metrics)
     parts = Parts(
-        cache=RedisReads(redis),
+        cache=reads_on(redis, metrics=metrics),
         database=database,
+        accounts=database,
+        library=database,
         credentials=database,
         commands=kafka,
         desk=desk,
-        clock=SystemClock(),
+        ends=ends,
+        freshness=freshness,
+        allowances=allowances,
+        breaker=breaker,
+        policies=settings.policies,
+        clock=clock,
         metrics=metrics,
         passwords=passwords,
         settings=settings,
-        signing_key=signing_key(settings),
+        keys=keys,
+        id_secret=id_secret(settings),
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
         scrape=lambda: (CONTENT_TYPE, metrics.expose()),
     )
 
     async def running(_: web.Application) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_follow(keys), name="keys")
         try:
             await kafka.start()
+            await ends.start()
             await desk.start()
+            await freshness.start()
             yield
         finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            await freshness.stop()
             await desk.stop()
+            await ends.stop()
             await kafka.stop()
             passwords.close()
             await close_redis(redis)
@@ -91,3 +123,10 @@ def build(settings: Settings) -> web.Application:
     app = create_app(parts)
     app.cleanup_ctx.append(running)
     return app
+
+
+async def _follow(keys: Keyring) -> None:
+    """Look at the keys of tokens now and then: one that is retired must be found out though no new token comes."""
+    while True:
+        await asyncio.sleep(KEYS_SECONDS)
+        keys.refresh()

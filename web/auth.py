@@ -1,61 +1,110 @@
-"""Who asks: from the token to an open session and its user, in one round trip."""
+"""The gate: from the token of a request to its open session and user, without a round trip where both are at hand."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Collection
 
 from aiohttp import web
 
 from devconnect.events.base import Role
-from devconnect.ports.reads import Source, UserView
-from web.gateway import GATEWAY
+from devconnect.ports.clock import Clock
+from devconnect.ports.gateway import EndedSessions
+from devconnect.ports.reads import Reads, SessionView, UserView
+from devconnect.settings import Settings
+from web.cookies import Cookies
+from web.cors import origin_allowed
 from web.problems import ProblemError, not_logged_in
+from web.reads import ReadModels
+from web.tokens import Claims, Tokens
+from web.who import Caller
 
 
-class Caller(NamedTuple):
-    """Who asks, by which session, and where that was read."""
+class Gate:
+    """Lets people in. A session counts as open where nobody who may know says otherwise."""
 
-    user: UserView
-    session: str
-    source: Source
+    def __init__(
+        self,
+        tokens: Tokens,
+        reads: ReadModels,
+        *,
+        ends: EndedSessions,
+        cookies: Cookies,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self._tokens, self._reads, self._ends = tokens, reads, ends
+        self._cookies, self._clock, self._settings = cookies, clock, settings
+        self._cache: Reads = reads.cache
+
+    def at_hand(self, request: web.Request) -> Caller | None:
+        """Who asks, where that is known without asking anybody; None says nothing: ask `admit`."""
+        header = request.headers.get("Authorization")
+        if header is None or header[:7].lower() != "bearer ":
+            return None
+        claims = self._tokens.read(header[7:])
+        if claims is None or self._ends.ended(claims.session):
+            return None
+        found = self._cache.remembered(claims.session, claims.user)
+        if found is None or not self._is_open(*found, claims):
+            return None
+        return Caller(found[1], found[0], "cache")
+
+    async def admit(self, request: web.Request) -> Caller:
+        """Who asks; ProblemError(not_logged_in) when that can't be said, or their session is over."""
+        claims = self._tokens.read(self._token(request))
+        if claims is None:
+            raise not_logged_in(
+                "This token is none of ours, or it is over: renew it, or log in again.", "invalid_token"
+            )
+        if self._ends.ended(claims.session):
+            raise _over()
+        reading = self._reads.reading()
+        session, user = await reading.session(claims.session, claims.user)
+        if self._ends.ended(claims.session) or (session is not None and session.ended):
+            raise _over()
+        if session is None or user is None:
+            raise not_logged_in("This session isn't known (yet): try again in a moment, or log in again.")
+        if not self._is_open(session, user, claims):
+            raise _over()
+        return Caller(user, session, reading.source)
+
+    def _is_open(self, session: SessionView, user: UserView, claims: Claims) -> bool:
+        now = self._clock.now_ms()
+        is_theirs = session.user == claims.user == user.id
+        return is_theirs and not session.ended and not user.deleted and session.expires_at > now
+
+    def _token(self, request: web.Request) -> str:
+        """The token of the header or, where there is none, of the cookie: that one only if our own pages sent it."""
+        header = request.headers.get("Authorization")
+        if header is not None:
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise not_logged_in()
+            return token.strip()
+        cookie = self._cookies.access(request) if "Cookie" in request.headers else None
+        if not cookie:
+            raise not_logged_in()
+        self.insist_on_origin(request)
+        return cookie
+
+    def insist_on_origin(self, request: web.Request) -> None:
+        """ProblemError(origin_not_allowed) for what another site may have had a browser send with our cookies."""
+        if not origin_allowed(request, self._settings):
+            raise ProblemError(
+                "origin_not_allowed", "With a cookie only pages of this service may ask: send the token as a header."
+            )
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-PrivateHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+def has_credentials(request: web.Request, cookies: Cookies) -> bool:
+    """Whether somebody says who they are."""
+    return "Authorization" in request.headers or ("Cookie" in request.headers and bool(cookies.access(request)))
 
 
-def private(handler: PrivateHandler) -> Handler:
-    """A handler for people who are logged in; the others get 401."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await handler(request, await authenticate(request))
-
-    return handle
-
-
-async def authenticate(request: web.Request) -> Caller:
-    """Who asks; ProblemError(not_logged_in) when that can't be said, or their session is over."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise not_logged_in()
-    gateway = request.app[GATEWAY]
-    claims = gateway.tokens.read(token.strip())
-    if claims is None:
-        raise not_logged_in("This token is none of ours, or it is over: log in again.")
-    reading = gateway.reads.reading()
-    session, user = await reading.session(claims.session, claims.user)
-    if session is not None and (session.ended or session.expires_at <= gateway.parts.clock.now_ms()):
-        raise not_logged_in("This session is over: log in again.")
-    if session is None or user is None or session.user != claims.user or user.id != claims.user:
-        raise not_logged_in("This session isn't known (yet): try again in a moment, or log in again.")
-    return Caller(user, session.id, reading.source)
-
-
-async def caller_if_any(request: web.Request) -> Caller | None:
-    """Who asks; None when no token was sent. A bad token is a problem here too."""
-    return await authenticate(request) if "Authorization" in request.headers else None
-
-
-def require_role(caller: Caller, *roles: Role) -> None:
+def require_role(caller: Caller, roles: Collection[Role]) -> None:
     """ProblemError(not_allowed) unless the caller has one of these roles."""
-    if caller.user.role not in roles:
-        raise ProblemError("not_allowed", f"Only {' and '.join(roles)} may read this: ask an operator for the role.")
+    if caller.role not in roles:
+        raise ProblemError(
+            "not_allowed", f"Only {' and '.join(sorted(roles))} may do this: ask an operator for the role."
+        )
+
+
+def _over() -> ProblemError:
+    return not_logged_in("This session is over: log in again.", "invalid_token")

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain import normalise
+from devconnect.events.base import ReportReason, Role, Tier
 from web.problems import bad_field
 
 Email = Annotated[str, Meta(min_length=3, max_length=320)]
-NewPassword = Annotated[str, Meta(min_length=8, max_length=256)]
+#: How long it must be is the setting's to say.
+NewPassword = Annotated[str, Meta(min_length=1, max_length=256)]
 Password = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Headline = Annotated[str, Meta(max_length=200)]
@@ -16,6 +18,9 @@ About = Annotated[str, Meta(max_length=2000)]
 Url = Annotated[str, Meta(max_length=500)]
 Skills = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=50)]
 Device = Annotated[str, Meta(max_length=100)]
+#: A token of ours as somebody may send it.
+Token = Annotated[str, Meta(max_length=2000)]
+Reason = Annotated[str, Meta(max_length=500)]
 #: A user id as somebody may write it; whether it is one is another question.
 UserId = Annotated[str, Meta(min_length=1, max_length=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
@@ -41,11 +46,89 @@ class SignUp(Body, frozen=True):
 
 
 class LogIn(Body, frozen=True):
-    """`POST /v1/sessions`"""
+    """`POST /v1/sessions`; with `cookie` the tokens go into cookies, and not into the answer.
+
+    `device_token` is what an earlier log-in from this device was given.
+    """
 
     email: Email
     password: Password
     device: Device = ""
+    cookie: bool = False
+    device_token: Token = ""
+
+
+class Renew(Body, frozen=True):
+    """`POST /v1/sessions/renew`; without a `renewal_token` the one in the cookie counts."""
+
+    renewal_token: Token = ""
+
+
+class ChangePassword(Body, frozen=True):
+    """`PUT /v1/me/password`"""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class ChangeEmail(Body, frozen=True):
+    """`PUT /v1/me/email`"""
+
+    email: Email
+    password: Password
+
+
+class DeleteAccount(Body, frozen=True):
+    """`DELETE /v1/me`"""
+
+    password: Password
+
+
+class ConfirmEmail(Body, frozen=True):
+    """`POST /v1/email-verifications`: the token of a link that was mailed"""
+
+    token: Token
+
+
+class RequestReset(Body, frozen=True):
+    """`POST /v1/password-resets`"""
+
+    email: Email
+
+
+class ConfirmReset(Body, frozen=True):
+    """`POST /v1/password-resets/confirm`: the token of a link that was mailed, and the password to set"""
+
+    token: Token
+    new_password: NewPassword
+
+
+class ChangeTier(Body, frozen=True):
+    """`PUT /v1/users/{user}/tier`"""
+
+    tier: Tier
+    reason: Reason = ""
+
+
+class ChangeRole(Body, frozen=True):
+    """`PUT /v1/users/{user}/role`"""
+
+    role: Role
+    reason: Reason = ""
+
+
+class ReportUser(Body, frozen=True):
+    """`POST /v1/reports`"""
+
+    user: UserId
+    reason: ReportReason
+    note: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class CloseReport(Body, frozen=True):
+    """`POST /v1/reports/{report}/close`"""
+
+    outcome: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class ChangeProfile(Body, frozen=True):
@@ -83,6 +166,12 @@ class SendMessage(Body, frozen=True):
     text: Text
 
 
+class EditMessage(Body, frozen=True):
+    """`PATCH /v1/conversations/{user}/messages/{message}`"""
+
+    text: Text
+
+
 class UpTo(Body, frozen=True):
     """`POST /v1/conversations/{user}/delivered` and `…/read`"""
 
@@ -95,7 +184,7 @@ class ReadNotifications(Body, frozen=True):
     notifications: NotificationIds
 
 
-def address_of(body: SignUp) -> str:
+def address_of(body: SignUp | ChangeEmail | RequestReset) -> str:
     """The e-mail address in its one spelling; ProblemError(invalid_body) when it is none."""
     address = normalise.email(body.email)
     if address is None:
@@ -123,7 +212,7 @@ def profile_of(body: SignUp | ChangeProfile) -> dict[str, Any]:
     return given
 
 
-def text_of(body: SendMessage) -> str:
+def text_of(body: SendMessage | EditMessage) -> str:
     """What is said; ProblemError(invalid_body) when that is nothing but spaces."""
     _not_blank("text", body.text.strip())
     return body.text

@@ -1,12 +1,12 @@
 """Commands: give one its id, hand it to Kafka, and wait a while for what became of it."""
 
-from collections.abc import Mapping
+import re
 from typing import Any, NamedTuple, TypedDict
 
 from aiohttp import web
 
 from devconnect.domain.model import Decision
-from devconnect.events.base import new_id, type_of
+from devconnect.events.base import new_id, seq_of, type_of
 from devconnect.events.commands import AnyCommand
 from devconnect.events.topics import topic_of
 from devconnect.ports.answers import AnswerDesk
@@ -16,15 +16,24 @@ from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.ids import Ids
-from web.problems import ProblemError, problem_response
+from web.problems import ProblemError
 from web.requests import route_of
-from web.views import json_response
 
 HEADER = "Command-Id"
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
-#: Commands of people who have no token yet.
-OPENING = ("user.sign_up", "user.log_in")
+#: Commands of people who have no token: whoever has their id, which can't be guessed, may ask what became of them.
+OPENING = (
+    "user.sign_up",
+    "user.log_in",
+    "user.renew_session",
+    "user.request_password_reset",
+    "user.reset_password",
+    "user.confirm_email",
+)
+
+_RESPOND_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.I)
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,5})\"?(?:$|[,;\s])", re.I)
 
 
 class Common(TypedDict):
@@ -38,20 +47,36 @@ class Common(TypedDict):
 
 
 class Order(NamedTuple):
-    """A request on its way to become a command."""
+    """The id, the time and the digest of a request that becomes a command, and how many seconds its asker waits."""
 
     id: str
     at: int
     reply_to: str
     fingerprint: str
+    wait: float
 
     def common(self, actor: str) -> Common:
         """The fields of a command that `actor` gives."""
         return Common(id=self.id, actor=actor, at=self.at, reply_to=self.reply_to, fingerprint=self.fingerprint)
 
 
+class Outcome(NamedTuple):
+    """A command that Kafka has, at this place: its decision, or None where that hasn't come (or nobody waited)."""
+
+    command: AnyCommand
+    topic: str
+    partition: int
+    offset: int
+    decision: Decision | None
+
+    @property
+    def seq(self) -> int:
+        """What the read models must have applied to show what the command did; 0 where it did nothing."""
+        return seq_of(self.offset) if self.decision is None else self.decision.last
+
+
 class Sent(NamedTuple):
-    """A command that Kafka has from this gateway; `opens` for a sign-up or log-in, whose asker has no token."""
+    """A command that Kafka has from this gateway; `opens` for one whose asker has no token."""
 
     actor: str
     opens: bool
@@ -83,34 +108,49 @@ class Commander:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 1 <= len(key) <= 128:
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 characters.")
+        wait = self._patience(request.headers.get("Prefer"))
         return Order(
             id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),
             at=self._clock.now_ms(),
-            reply_to=self._desk.address,
+            reply_to=self._desk.address if wait else "",
             fingerprint=self._ids.fingerprint(request.method, request.path, body),
+            wait=wait,
         )
 
-    async def ask(self, command: AnyCommand) -> Decision | None:
-        """Send the command; the decision on it, or None when it didn't come in time.
+    def _patience(self, prefer: str | None) -> float:
+        """Seconds that the asker would like to wait (RFC 7240), at most as many as ours."""
+        if prefer is None:
+            return self._wait
+        if _RESPOND_ASYNC.search(prefer):
+            return 0.0
+        asked = _WAIT.search(prefer)
+        return min(self._wait, float(asked[1])) if asked else self._wait
+
+    async def ask(self, command: AnyCommand, wait: float | None = None) -> Outcome:
+        """Send the command, and wait `wait` seconds (or as long as the settings say) for what becomes of it.
 
         ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
         """
         label = type_of(command)
-        self._desk.expect(command.id)
+        seconds = self._wait if wait is None else wait
+        if seconds:
+            self._desk.expect(command.id)
+        topic = topic_of(command)
         try:
-            await self._send(command)
+            offset = await self._commands.send(topic.name, command.key, topic.encode(command))
         except UnavailableError as exc:
-            await self._desk.wait(command.id, 0)
+            if seconds:
+                await self._desk.wait(command.id, 0)
             raise _not_taken(command) from exc
         self._metrics.count(COMMANDS_SENT, label)
         self._remember(command)
-        decision = await self._answer(command)
+        decision = await self._answer(command, seconds) if seconds else None
         if decision is None:
             self._metrics.count(COMMANDS_PENDING, label)
         else:
-            seconds = max(0, self._clock.now_ms() - command.at) / 1000
-            self._metrics.observe(COMMAND_SECONDS, label, value=seconds)
-        return decision
+            took = max(0, self._clock.now_ms() - command.at) / 1000
+            self._metrics.observe(COMMAND_SECONDS, label, value=took)
+        return Outcome(command, topic.name, self._commands.partition_of(command.key), offset, decision)
 
     async def find(self, command: str) -> Decision | None:
         """The decision on a command, if there is one. Raises UnavailableError when nobody can be asked."""
@@ -121,16 +161,10 @@ class Commander:
         sent = self._sent.get(command)
         return sent if sent is not None and not self._is_old(sent) else None
 
-    async def _send(self, command: AnyCommand) -> None:
-        topic = topic_of(command)
-        if topic.codec is None:
-            raise TypeError(f"{topic.name} has no codec")
-        await self._commands.send(topic.name, command.key, topic.codec.encode(command))
-
-    async def _answer(self, command: AnyCommand) -> Decision | None:
+    async def _answer(self, command: AnyCommand, seconds: float) -> Decision | None:
         """What became of this very request: of two with one id at once, each may be told of the other's."""
         try:
-            told = await self._desk.wait(command.id, self._wait)
+            told = await self._desk.wait(command.id, seconds)
             if told is None or told.fingerprint == command.fingerprint:
                 return told
             stored = await self._desk.find(command.id)
@@ -170,19 +204,5 @@ def link(command: str) -> str:
 
 
 def opens(decision: Decision) -> bool:
-    """Whether it was a sign-up or a log-in, whose asker has no token to ask with."""
+    """Whether its asker had no token to ask with."""
     return decision.command in OPENING
-
-
-def respond(
-    command: str, decision: Decision | None, status: int = 200, *, more: Mapping[str, Any] | None = None
-) -> web.Response:
-    """The answer to a command: its result with `status`, its problem, or 202. `more` is put beside either."""
-    headers = {HEADER: command}
-    extra = dict(more or {})
-    if decision is None:
-        pending = {"command": {"id": command, "status": "pending", "href": link(command)}, **extra}
-        return json_response(pending, 202, {**headers, "Location": link(command)})
-    if decision.problem is not None:
-        return problem_response(ProblemError(decision.problem.code, decision.problem.detail, headers=headers))
-    return json_response({**extra, **(decision.result or {})}, status, headers)

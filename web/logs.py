@@ -8,8 +8,6 @@ from types import TracebackType
 
 import msgspec
 
-from devconnect.events.base import new_id
-
 log = logging.getLogger("web")
 
 #: Frames of a traceback that a line holds.
@@ -38,11 +36,9 @@ def way(trace: TracebackType | None) -> list[str]:
     return [f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}" for frame, line in frames]
 
 
-def report(method: str, route: str, exc: Exception) -> str:
-    """Log a failure that nobody expected; returns the reference to find it by."""
-    reference = new_id()[:12]
+def report(method: str, route: str, exc: Exception, reference: str) -> None:
+    """Log a failure that nobody expected under a reference to find it by."""
     log.error("internal_error %s at %s %s", reference, method, route, exc_info=exc)
-    return reference
 
 
 def configure(level: str) -> None:

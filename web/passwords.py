@@ -1,9 +1,8 @@
-"""Passwords: argon2id in a few threads, so that the event loop never waits for a hash."""
+"""Passwords: argon2id, and the rules for new ones, in a few threads, so that the event loop never waits for either."""
 
 import asyncio
 import os
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from devconnect.ports.gateway import BusyError, Passwords
 from devconnect.settings import Settings
+from web.password_rules import spelled, too_easy, too_long_or_short
 
 T = TypeVar("T")
 
@@ -32,15 +32,26 @@ class ArgonPasswords(Passwords):
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._dummy = self._hasher.hash("nobody's password")
         self._room = workers + queue
+        self._least = settings.password_min
 
     async def hash(self, password: str) -> str:
-        text = _spelled(password)
+        text = spelled(password)
         return await self._run(lambda: self._hasher.hash(text))
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        text = _spelled(password)
+        text = spelled(password)
         right = await self._run(lambda: self._verify(stored or self._dummy, text))
         return right and stored is not None
+
+    async def check(self, password: str, inputs: Sequence[str]) -> str | None:
+        wrong = too_long_or_short(password, self._least)
+        return wrong or await self._run(lambda: too_easy(password, inputs))
+
+    def needs_rehash(self, stored: str) -> bool:
+        try:
+            return self._hasher.check_needs_rehash(stored)
+        except InvalidHashError:
+            return False
 
     def close(self) -> None:
         """Let the threads end; what still waits for one is dropped."""
@@ -60,8 +71,3 @@ class ArgonPasswords(Passwords):
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._room += 1
-
-
-def _spelled(password: str) -> str:
-    """However a keyboard composes its letters, it is the same password."""
-    return unicodedata.normalize("NFC", password)

@@ -15,7 +15,12 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "invalid_header": (400, "A header is not as it must be"),
     "not_logged_in": (401, "Not logged in"),
     "wrong_credentials": (401, "Wrong e-mail address or password"),
+    "cursor_expired": (410, "The cursor is no longer good"),
+    "link_invalid": (410, "The link is not good (any more)"),
+    "session_reused": (401, "The renewal token was used before"),
+    "wrong_password": (403, "Not the account's password"),
     "not_allowed": (403, "Not allowed"),
+    "origin_not_allowed": (403, "Another site has sent this"),
     "not_connected": (403, "Not connected"),
     "not_found": (404, "No such page"),
     "user_unknown": (404, "No such user"),
@@ -25,20 +30,34 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "message_unknown": (404, "No such message"),
     "command_unknown": (404, "No such command"),
     "table_unknown": (404, "No such table"),
+    "report_unknown": (404, "No such report"),
     "method_not_allowed": (405, "Method not allowed"),
+    "request_timeout": (408, "The request did not come in time"),
     "email_taken": (409, "The e-mail address is taken"),
     "already_connected": (409, "Connected already"),
     "already_requested": (409, "Asked already"),
     "request_waiting": (409, "They have asked already"),
     "request_rejected": (409, "They have said no"),
+    "blocked_by_you": (409, "You have blocked them"),
+    "already_reported": (409, "Reported already"),
+    "report_closed": (409, "The report is closed"),
+    "email_verified": (409, "The address is proved already"),
+    "precondition_failed": (412, "It has changed meanwhile"),
     "body_too_large": (413, "The body is too large"),
+    "uri_too_long": (414, "The path or query is too long"),
     "unsupported_media_type": (415, "Not a media type that is taken here"),
+    "expectation_failed": (417, "Not what can be expected here"),
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "not_yourself": (422, "Not with yourself"),
+    "password_refused": (422, "Not a safe password"),
+    "rate_limited": (429, "Too many requests"),
+    "too_many_attempts": (429, "Too many attempts"),
+    "headers_too_large": (431, "The headers are too large"),
     "internal_error": (500, "Something is wrong here"),
     "kafka_unavailable": (503, "Kafka can't be reached"),
     "store_unavailable": (503, "The stores can't be reached"),
     "too_busy": (503, "Too much at once"),
+    "timed_out": (504, "This took too long"),
 }
 
 #: Seconds after which it makes sense to try a 503 again.
@@ -78,9 +97,12 @@ def unavailable() -> ProblemError:
     return ProblemError("store_unavailable", "What this needs to read can't be reached: try again in a moment.")
 
 
-def not_logged_in(detail: str = "Log in, and send the token as `Authorization: Bearer <token>`.") -> ProblemError:
-    """There is no session behind the request."""
-    return ProblemError("not_logged_in", detail)
+def not_logged_in(
+    detail: str = "Log in, and send the token as `Authorization: Bearer <token>`.", error: str = ""
+) -> ProblemError:
+    """There is no session behind the request; `error` is RFC 6750's word for it where a token was sent."""
+    challenge = f'Bearer error="{error}"' if error else "Bearer"
+    return ProblemError("not_logged_in", detail, headers={"WWW-Authenticate": challenge})
 
 
 def user_unknown() -> ProblemError:

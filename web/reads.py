@@ -1,13 +1,15 @@
 """Reads: from the cache, and from the database where the cache can't be had or doesn't know."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.ports.clock import Clock
 from devconnect.ports.metrics import READS_FALLEN_BACK, Metrics
 from devconnect.ports.reads import (
-    MessageView,
+    ConversationView,
+    CursorExpiredError,
+    HistoryPage,
     NotificationView,
     Page,
     PositionView,
@@ -21,6 +23,8 @@ from devconnect.ports.reads import (
 from devconnect.ports.truth import UnavailableError
 
 T = TypeVar("T")
+#: Whose doing it is that something stands.
+Side = Literal["any", "mine", "theirs"]
 
 #: Milliseconds for which a cache that failed isn't asked.
 OPEN_MS = 1000
@@ -53,9 +57,9 @@ class Breaker:
 class ReadModels:
     """The two stores and the breaker between them."""
 
-    def __init__(self, cache: Reads, database: Reads, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, cache: Reads, database: Reads, breaker: Breaker, metrics: Metrics) -> None:
         self.cache, self.database, self.metrics = cache, database, metrics
-        self.breaker = Breaker(clock)
+        self.breaker = breaker
 
     def reading(self) -> "Reading":
         """The reads of one request."""
@@ -93,27 +97,42 @@ class Reading:
             found.update(zip(missing, stored, strict=True))
         return [found[user] for user in ids]
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str]:
-        """Ids of people with whom the user has nothing yet."""
-        return await self._known(lambda store: store.feed(user, cursor, limit))
+    async def feed(self, user: str, skills: Sequence[str], cursor: str | None, limit: int) -> Page[str]:
+        """Ids of people with whom the user, who has these skills, has nothing yet."""
+        return await self._known(lambda store: store.feed(user, cursor, limit, skills))
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, side: Side = "any"
     ) -> Page[RelationView]:
-        """What stands in this state between the user and others."""
-        return await self._known(lambda store: store.relations(user, state, cursor, limit, by_others=by_others))
+        """What stands in this state between the user and others, of one side only where that is said."""
+        theirs, mine = side == "theirs", side == "mine"
+        return await self._known(
+            lambda store: store.relations(user, state, cursor, limit, by_others=theirs, by_me=mine)
+        )
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView]:
-        """Messages, newest first."""
-        return await self._known(lambda store: store.history(conversation, cursor, limit))
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView]:
+        """What is between the user and each of these, in the order asked for."""
+        if not others:
+            return []
+        return await self._known(lambda store: store.relations_to(user, others))
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView]:
+        """The user's conversations, the one in which something was said last first."""
+        return await self._known(lambda store: store.conversations(user, cursor, limit))
+
+    async def history_json(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> HistoryPage:
+        """Messages as they are sent, newest first or oldest first, with the positions of both."""
+        return await self._known(lambda store: store.history_json(conversation, cursor, limit, forward=forward))
 
     async def positions(self, conversation: str) -> list[PositionView]:
         """How far each of the two has got."""
         return await self._known(lambda store: store.positions(conversation))
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
-        """Who is here, in the order asked for."""
-        return await self._known(lambda store: store.presence(ids, now))
+    async def presence(self, ids: Sequence[str], now: int, reader: str) -> list[PresenceView]:
+        """Who is here, in the order asked for, as far as they show that to the reader."""
+        return await self._known(lambda store: store.presence(ids, now, reader))
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView]:
         """Notifications, newest first."""
@@ -144,6 +163,8 @@ class Reading:
         except UnavailableError:
             breaker.failed()
             return None
+        except CursorExpiredError:
+            raise
         except ValueError:  # a cursor that the database gave, perhaps: it will know
             found = None
         breaker.worked()

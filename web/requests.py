@@ -1,30 +1,22 @@
 """What a request holds: its body, its page, the ids in its path. Whatever isn't as it must be is a problem."""
 
 import re
-from collections.abc import Awaitable, Collection
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
-from web.ids import is_id
-from web.problems import FieldError, ProblemError, bad_query, user_unknown
+from devconnect.ports.reads import CursorExpiredError
+from web.problems import FieldError, ProblemError, bad_query
+from web.queries import PageQuery, Query
 
 B = TypeVar("B", bound=msgspec.Struct)
+Q = TypeVar("Q", bound=Query)
 P = TypeVar("P")
-
-LIMIT_MAX, LIMIT = 200, 50
-CURSOR_MAX = 500
 
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.S)
 _NAMED = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`$", re.S)
-
-
-class PageOf(NamedTuple):
-    """Which page is asked for."""
-
-    cursor: str | None
-    limit: int
 
 
 def route_of(request: web.Request) -> str:
@@ -47,6 +39,12 @@ async def read_body(request: web.Request, kind: type[B]) -> B:
 
 
 def _invalid(text: str) -> ProblemError:
+    field, what = _named(text)
+    detail = f"`{field}`: {what}" if field else what
+    return ProblemError("invalid_body", detail, errors=(FieldError(field, what),) if field else ())
+
+
+def _named(text: str) -> tuple[str, str]:
     """msgspec's words, taken apart into field and message."""
     match = _PLACE.match(text)
     what, path = (match["what"], match["path"] or "") if match else (text, "")
@@ -57,26 +55,34 @@ def _invalid(text: str) -> ProblemError:
     else:
         what = what.replace("`", "")
         what = what[:1].lower() + what[1:]
-    field = path.removesuffix("[...]")[:100]
-    detail = f"`{field}`: {what}" if field else what
-    return ProblemError("invalid_body", detail, errors=(FieldError(field, what),) if field else ())
+    return path.removesuffix("[...]")[:100], what
 
 
-def read_page(request: web.Request) -> PageOf:
-    """`limit` and `cursor` of the query; ProblemError(invalid_query) for anything else in it."""
-    only(request, ("limit", "cursor"))
-    raw, cursor = request.query.get("limit", str(LIMIT)), request.query.get("cursor")
-    if not re.fullmatch(r"[0-9]{1,3}", raw) or not 1 <= int(raw) <= LIMIT_MAX:
-        raise bad_query("limit", f"is a whole number from 1 to {LIMIT_MAX}")
-    if cursor is not None and not 1 <= len(cursor) <= CURSOR_MAX:
-        raise bad_cursor()
-    return PageOf(cursor, int(raw))
+def read_query(request: web.Request, kind: type[Q]) -> Q:
+    """The query as a value of this type; ProblemError(invalid_query) for anything that isn't in it, or comes twice."""
+    if not request.query_string:
+        given: dict[str, str] = {}
+    else:
+        given = dict(request.query)
+        if len(given) != len(request.query):
+            raise bad_query(_twice(request), "was given twice")
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        field, what = _named(str(exc))
+        raise bad_query(field, what.replace("field of this request", "parameter of this request")) from None
 
 
-async def paged(asked: PageOf, read: Awaitable[P]) -> P:
-    """The page that is read; ProblemError(invalid_query) when its cursor is none that we gave."""
+def _twice(request: web.Request) -> str:
+    return next(name for name in request.query if len(request.query.getall(name)) > 1)[:100]
+
+
+async def paged(asked: PageQuery, read: Awaitable[P]) -> P:
+    """The page that is read; ProblemError(invalid_query) when its cursor is none that we gave, or no longer good."""
     try:
         return await read
+    except CursorExpiredError:
+        raise ProblemError("cursor_expired", "This cursor is no longer good: start anew, without one.") from None
     except ValueError:
         if asked.cursor is None:
             raise
@@ -86,24 +92,3 @@ async def paged(asked: PageOf, read: Awaitable[P]) -> P:
 def bad_cursor() -> ProblemError:
     """The cursor of a query is none that we gave."""
     return bad_query("cursor", "is the `next` of the page before; leave it out for the first page")
-
-
-def only(request: web.Request, names: Collection[str]) -> None:
-    """Refuse a query with other parameters than these, or with one of them twice."""
-    for name in request.query:
-        if name not in names:
-            raise bad_query(name[:100], "is no parameter of this request")
-        if len(request.query.getall(name)) > 1:
-            raise bad_query(name, "was given twice")
-
-
-def user_in_path(request: web.Request) -> str:
-    """The `{user}` of the path; ProblemError(user_unknown) when it is no id of ours."""
-    return known_user(request.match_info["user"])
-
-
-def known_user(user: str) -> str:
-    """A user id as given; ProblemError(user_unknown) when it is no id of ours, and so nobody's."""
-    if not is_id(user):
-        raise user_unknown()
-    return user

@@ -22,7 +22,7 @@ from faust_batch.changelog import Changelog
 from faust_batch.table import BatchTable
 from tables import analytics
 from tables.views import ViewPublisher
-from workers.runtime import Worker, group_of, main
+from workers.runtime import Worker, applied_up_to, group_of, main
 from workers.windows import KafkaProgress, KafkaWindowLog
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _wire_windows(
                 progress,
                 worker.clock,
                 decided_by=group_of("commands"),
-                folded=partial(_folded, worker, topic.name),
+                folded=partial(applied_up_to, worker, topic.name),
             ),
             tables,
             views=views,
@@ -109,10 +109,6 @@ async def _close_windows(closers: Sequence[CloseWindows], progress: KafkaProgres
     finally:
         await progress.close()
         await log.close()
-
-
-def _folded(worker: Worker, topic: str, partition: int) -> int:
-    return worker.app.consumer.ledger.front(TP(topic, partition)) or 0
 
 
 def _is_assigned(worker: Worker, place: TP) -> bool:

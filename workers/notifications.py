@@ -1,8 +1,11 @@
-"""The notification workers: they decide who is told of what, and tell them, in their list and by mail."""
+"""The notification workers: they decide who is told of what, and tell them, in their list and by mail.
+
+They also list in the database what was said.
+"""
 
 import logging
 
-from agents.notifications import DecideNotifications, DeliverInApp
+from agents.notifications import DeliverInApp, on_events
 from devconnect.events.topics import EVENT_TOPICS, MAIL_REQUESTS, NOTIFICATION_EVENTS
 from devconnect.settings import public_url
 from workers.mail import send_mail
@@ -14,7 +17,7 @@ logger = logging.getLogger(__name__)
 def wire(worker: Worker) -> None:
     """One deciding agent an events topic, the delivery into people's lists, and the post."""
     for topic in EVENT_TOPICS:
-        worker.add(topic, DecideNotifications(topic, worker.publisher))
+        worker.add(topic, on_events(topic, worker.publisher, worker.listings))
     worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections))
     settings = worker.settings
     if settings.smtp_url is None:

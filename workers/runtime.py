@@ -20,6 +20,8 @@ from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
 from devconnect.adapters.mongo.layout import ensure_indexes
+from devconnect.adapters.mongo.listings import MongoListings
+from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import PrometheusMetrics
 from devconnect.adapters.redis.connect import connect as connect_redis
@@ -73,6 +75,8 @@ class Worker:
         self.projections = RedisProjections(self.redis)
         self.mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
         self.truth = MongoTruth(self.mongo)
+        self.reads = MongoReads(self.mongo)
+        self.listings = MongoListings(self.mongo)
         self.health = Health(self.app, self.addresses.kafka, self.metrics, settings.worker_stall)
         self._started = False
         self._refreshers: list[Callable[[], None]] = []
@@ -240,6 +244,11 @@ def _log_to_stderr(level: str) -> None:
 
 def _listed(found: Mapping[str, set[int]]) -> str:
     return ", ".join(f"{topic} {sorted(partitions)}" for topic, partitions in sorted(found.items())) or "nothing"
+
+
+def applied_up_to(worker: Worker, topic: str, partition: int) -> int:
+    """The offset up to which this worker is done with a partition; 0 where it knows of nothing."""
+    return worker.app.consumer.ledger.front(TP(topic, partition)) or 0
 
 
 def group_of(role: str) -> str:

@@ -15,6 +15,8 @@ from devconnect.stack import StackError
 
 if TYPE_CHECKING:
     from bench.fleet import Report
+    from bench.gateways.report import Report as GatewayReport
+    from bench.latency import Latency
 
 CONTENDERS = (
     "raw",
@@ -26,11 +28,12 @@ CONTENDERS = (
     "ours_analytics",
     "ours_projections",
 )
+GATEWAYS = ("hello", "redis_get", "ours_me", "ours_presence", "ours_history", "produce", "ours_command")
 
 
 @click.group()
 def bench() -> None:
-    """Measure the fleet against its peers, and how soon a lone command takes effect."""
+    """Measure the fleet against its peers, the gateway against its floors, and how soon a lone command takes effect."""
 
 
 @bench.command()
@@ -123,13 +126,16 @@ def _title(report: "Report") -> str:
 )
 @click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
 @click.option("--stages", is_flag=True, help="Say where the time of a command goes.")
-def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> None:
-    """Compare a lone command, from its acknowledgement to its event applied, with a bare round trip."""
+@click.option(
+    "--people", type=click.IntRange(min=0), default=20_000, show_default=True, help="For the reads; 0 leaves them out."
+)
+@click.option("--reads", type=click.IntRange(min=10), default=1000, show_default=True, help="Of each kind and store.")
+def latency(*, as_json: bool, **asked: Any) -> None:
+    """Compare a lone command with a bare round trip, and reads from Redis with the same from MongoDB."""
     from bench import latency as measure, rig  # noqa: PLC0415  (only who measures needs it)
 
-    options = measure.Options(samples=samples, partitions=partitions, stages=stages)
     try:
-        found = measure.run(options, _say())
+        found = measure.run(measure.Options(**asked), _say())
     except (rig.BenchError, StackError) as error:
         raise CliError(str(error)) from None
     if as_json:
@@ -145,6 +151,17 @@ def latency(*, as_json: bool, samples: int, partitions: int, stages: bool) -> No
         grid.add_row(f"  {name}, mean a batch", f"{mean:.2f}", "")
     Console().print(grid)
     click.echo(f"applied / round trip, p50: {found.ratio:.2f}")
+    if found.reads:
+        Console().print(_reads_grid(found))
+
+
+def _reads_grid(found: "Latency") -> Table:
+    grid = Table("p50, p99 ms", "Redis", "MongoDB", "times", "claimed", title=f"reads of {found.people:,} people")
+    for name, each in found.reads.items():
+        stores = [f"{store.p50_ms:.2f}, {store.p99_ms:.2f}" for store in (each.cache, each.database)]
+        grid.add_row(name + " *" * bool(each.note), *stores, f"{each.speed_up:.1f}", f"{each.claimed}")
+    grid.caption = "\n".join(f"* {each.note}" for each in found.reads.values() if each.note)
+    return grid
 
 
 @bench.command()
@@ -177,6 +194,70 @@ def commands(*, as_json: bool, **asked: int) -> None:
     for name, count in found.calls.items():
         grid.add_row(f"{name}, a batch", f"{count:.1f} calls, {found.documents[name]:,.0f} documents")
     Console().print(grid)
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True, help="Of each load; wrk rounds up."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Loads of each contender.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Each with one request at a time.",
+)
+@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Of every topic.")
+@click.option("--generator", type=click.Choice(("wrk", "own")), help="Of load; wrk where it is on PATH, else our own.")
+@click.option("--only", multiple=True, type=click.Choice(GATEWAYS), help="Only this contender; can be repeated.")
+def gateway(*, as_json: bool, **asked: Any) -> None:
+    """Load the gateway and its floors in turn, and show requests a second with p50 and p99."""
+    from bench import gateway as contest, rig  # noqa: PLC0415  (only who measures needs it)
+
+    try:
+        report = contest.run(contest.Options(**asked), _say())
+    except (rig.BenchError, StackError) as error:
+        raise CliError(str(error)) from None
+    if as_json:
+        figures: dict[str, float | None] = dict.fromkeys(GATEWAYS)
+        figures |= {name: result.requests_per_second for name, result in report.contenders.items()}
+        click.echo(_json({**figures, **msgspec.to_builtins(report)}))
+    else:
+        for grid in _gateway_grids(report):
+            Console().print(grid)
+        for warning in report.warnings:
+            click.echo(f"note: {warning}", err=True)
+    if failures := report.failures():
+        raise CliError("; ".join(failures))
+
+
+def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
+    title = (
+        f"{report.connections} connections, {report.rounds} rounds of {report.seconds:g} s, load by {report.generator}"
+    )
+    rates = Table("contender", "requests/s", "spread", "p50, p99 ms", "server", "load", "machine", title=title)
+    for name, result in report.contenders.items():
+        if result.requests_per_second is None:
+            rates.add_row(name, "-")
+            continue
+        rates.add_row(
+            name,
+            f"{result.requests_per_second:,.0f}",
+            f"{result.spread:.0%}",
+            f"{result.p50_ms:.2f}, {result.p99_ms:.2f}",
+            f"{result.server_share:.0%}",
+            f"{result.generator_share:.0%}",
+            f"{result.machine_share:.0%}",
+        )
+    yield rates
+    ratios = Table("ratio", "", "aim")
+    for name, held in report.ratios.items():
+        ratios.add_row(name, f"{held.ratio:.2f}", f"at least {held.aim:g}")
+    for name, held in report.tails.items():
+        ratios.add_row(f"{name}: p99 / p50", f"{held.ratio:.1f}", f"at most {held.aim:g}")
+    yield ratios
 
 
 @bench.command()

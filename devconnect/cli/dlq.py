@@ -17,6 +17,8 @@ from agents.retrying import RefusedError, Retry
 from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
+from devconnect.adapters.mongo.listings import MongoListings
+from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import PrometheusMetrics
 from devconnect.adapters.redis.connect import connect as connect_redis
@@ -274,8 +276,8 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            post = send_mail(settings, mongo, PrometheusMetrics())
-            yield Tools(publisher, Retry(MongoTruth(mongo), publisher, RedisProjections(redis), post))
+            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
+            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, PrometheusMetrics())))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

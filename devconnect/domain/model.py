@@ -12,7 +12,7 @@ from msgspec import Struct
 from devconnect.events.base import ReportReason, Role, Tier
 from devconnect.events.facts import AnyEvent, Privacy, Profile
 
-Kind = Literal["user", "logins", "session", "connection", "conversation", "message", "report", "audit"]
+Kind = Literal["user", "logins", "connection", "conversation", "message", "report", "audit"]
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -72,26 +72,25 @@ class Logins(Document, frozen=True, kw_only=True):
     sessions: dict[str, Login]
 
 
-class Session(Document, frozen=True, kw_only=True):
-    """A log-in on one device; over at `expires_at`, or at `ended_at` when that is set."""
-
-    user: str
-    device: str
-    created_at: int
-    expires_at: int
-    ended_at: int | None = None
-
-
-ConnectionState = Literal["requested", "ignored", "accepted", "rejected", "removed"]
+#: What is between two people; "removed" is what was taken back or ended, "none" what never was.
+ConnectionState = Literal["none", "requested", "ignored", "accepted", "rejected", "removed"]
+#: The same as one of the two has it: who has blocked the other is told so, who was blocked is only barred.
+RelationState = Literal["none", "requested", "ignored", "accepted", "rejected", "removed", "blocked", "barred"]
 
 
 class Connection(Document, frozen=True, kw_only=True):
-    """What is between two people; `id` is their pair id, `by` who brought this state about, at `at`."""
+    """What is between two people; `id` is their pair id, `by` who brought this state about, at `at`.
+
+    `blocked_by` holds who of the two blocks the other, and since when; `reports` the id of the open report by who
+    made it.
+    """
 
     users: tuple[str, str]
     state: ConnectionState
     by: str
     at: int
+    blocked_by: dict[str, int] = {}
+    reports: dict[str, str] = {}
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -101,18 +100,29 @@ class Position(Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
+#: Unread messages that are known of each of a conversation's two people.
+UNREAD_KEPT = 200
+
+
 class Conversation(Document, frozen=True, kw_only=True):
-    """What two connected people say; `id` is their pair id, `last` the seq of the last message."""
+    """What two connected people say; `id` is their pair id, `last` the seq of the last message.
+
+    `unread` holds the places of what each has been told and hasn't read, the newest `UNREAD_KEPT` of them.
+    """
 
     users: tuple[str, str]
     last: int
     last_at: int
     count: int
     positions: dict[str, Position]
+    unread: dict[str, tuple[int, ...]] = {}
 
 
 class Message(Document, frozen=True, kw_only=True):
-    """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id."""
+    """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id.
+
+    `previous` is the place of the one before it. `seq` is its own place until it is edited or deleted.
+    """
 
     message: str
     conversation: str
@@ -120,8 +130,14 @@ class Message(Document, frozen=True, kw_only=True):
     recipient: str
     text: str
     at: int
+    previous: int = 0
     edited_at: int | None = None
     deleted: bool = False
+
+    @property
+    def place(self) -> int:
+        """Where it stands in its conversation."""
+        return place_of(self.id)
 
 
 class Report(Document, frozen=True, kw_only=True):
@@ -138,7 +154,7 @@ class Report(Document, frozen=True, kw_only=True):
 
 
 class Audit(Document, frozen=True, kw_only=True):
-    """A change of somebody's rights: `id` is the event's, `what` is tier or role."""
+    """A change of somebody's rights: `id` is the event's, `what` is tier or role. Follows from its event alone."""
 
     user: str
     by: str
@@ -149,7 +165,7 @@ class Audit(Document, frozen=True, kw_only=True):
     at: int
 
 
-AnyDocument = User | Logins | Session | Connection | Conversation | Message | Report | Audit
+AnyDocument = User | Logins | Connection | Conversation | Message | Report | Audit
 
 
 class Ref(Struct, frozen=True):
@@ -167,7 +183,6 @@ def ref_of(document: AnyDocument) -> Ref:
 _KINDS: dict[type, Kind] = {
     User: "user",
     Logins: "logins",
-    Session: "session",
     Connection: "connection",
     Conversation: "conversation",
     Message: "message",
@@ -184,12 +199,17 @@ def message_key(conversation: str, seq: int) -> str:
     return f"{conversation}:{seq:016d}"
 
 
+def place_of(key: str) -> int:
+    """The place that a `message_key` ends in."""
+    return int(key.rpartition(":")[2])
+
+
 class Reservation(Struct, frozen=True):
-    """An e-mail address is one person's: who takes it first holds it, with the hash of the password that opens it."""
+    """An e-mail address is one person's: who takes it first holds it, and since the command at `seq` for certain."""
 
     email: str
     user: str
-    password_hash: str
+    seq: int
 
 
 class Secret(Struct, frozen=True):
@@ -208,10 +228,12 @@ class Problem(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What became of a command: either a result with the events that follow, or a problem.
+    """What became of a command: either a result or a problem, and the events that follow.
 
-    Made once, stored under the command's id before any effect, and carried out from there in each replay.
-    `command` is the command's type; `topic`, `partition` and `seq` are its place.
+    A problem has events only where the attempt itself calls for them: a renewal token that is used again ends its
+    session. Made once, stored under the command's id before any effect, and carried out from there in each replay.
+    `command` is the command's type; `topic`, `partition` and `seq` are its place. `last` is the seq of its last event,
+    0 where nothing has happened.
     """
 
     id: str
@@ -225,6 +247,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     result: dict[str, Any] | None = None
     problem: Problem | None = None
     events: tuple[AnyEvent, ...] = ()
+    last: int = 0
 
 
 class Place(Struct, frozen=True):

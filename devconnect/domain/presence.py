@@ -16,3 +16,8 @@ def last_seen(devices: Mapping[str, int], seen_at: int, now: int) -> int:
     if is_online(devices, now):
         return now
     return max([seen_at, *(until for until in devices.values() if until <= now)])
+
+
+def sight(until: int, seen_at: int, now: int) -> tuple[bool, int]:
+    """Both at once, of somebody whose devices are here until `until` at the latest (0 without any)."""
+    return (True, now) if until > now else (False, max(seen_at, until))

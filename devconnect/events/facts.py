@@ -128,19 +128,21 @@ class ProfileChanged(UserEvent, frozen=True, tag="user.profile_changed"):
 
 
 class TierChanged(UserEvent, frozen=True, tag="user.tier_changed"):
-    """The membership tier is now this: `by` (a user id, or "system") has set it."""
+    """The membership tier is now this, and was `before`: `by` (a user id, or "system") has set it."""
 
     tier: Tier
     by: str = "system"
     reason: str = ""
+    before: Tier | None = None
 
 
 class RoleChanged(UserEvent, frozen=True, tag="user.role_changed"):
-    """The role is now this: `by` (a user id, or "system") has set it."""
+    """The role is now this, and was `before`: `by` (a user id, or "system") has set it."""
 
     role: Role
     by: str = "system"
     reason: str = ""
+    before: Role | None = None
 
 
 class UserCameOnline(UserEvent, frozen=True, tag="user.came_online"):
@@ -198,11 +200,20 @@ class RequestWithdrawn(ConnectionEvent, frozen=True, tag="connection.withdrawn")
 
 
 class UserBlocked(ConnectionEvent, frozen=True, tag="connection.blocked"):
-    """`by` wants nothing of `other`, who is not told."""
+    """`by` wants nothing of `other`, who is not told. `mutual`: `other` had blocked `by` already."""
+
+    mutual: bool = False
 
 
 class UserUnblocked(ConnectionEvent, frozen=True, tag="connection.unblocked"):
-    """`by` no longer blocks `other`."""
+    """`by` no longer blocks `other`.
+
+    `mutual`: `other` still blocks `by`. `rejected_by` is who had turned the other down before, which holds on; "" where
+    nobody had.
+    """
+
+    mutual: bool = False
+    rejected_by: str = ""
 
 
 class UserReported(ConnectionEvent, frozen=True, tag="connection.reported"):
@@ -242,20 +253,27 @@ class MessageSent(MessageEvent, frozen=True, tag="message.sent"):
 
 
 class MessageEdited(MessageEvent, frozen=True, tag="message.edited"):
-    """The message at `of` (a message's seq), whose id is `message`, says `text` now."""
+    """The message at `of` (a message's seq), whose id is `message`, says `text` now.
+
+    It was said at `said_at`, after the one at `previous`: so that whoever keeps it can do so anew from this alone.
+    """
 
     of: int
     message: str
     sender: str
     text: str
+    said_at: int = 0
+    previous: int = 0
 
 
 class MessageDeleted(MessageEvent, frozen=True, tag="message.deleted"):
-    """The message at `of` says nothing any more, to either."""
+    """The message at `of` says nothing any more, to either. The rest is as in MessageEdited."""
 
     of: int
     message: str
     sender: str
+    said_at: int = 0
+    previous: int = 0
 
 
 class MessageDelivered(MessageEvent, frozen=True, tag="message.delivered"):

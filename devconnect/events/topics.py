@@ -26,6 +26,12 @@ class Topic(Struct, frozen=True, kw_only=True):
     codec: Codec[Any] | None = None
     partitions: int | None = None
 
+    def encode(self, value: Any) -> bytes:
+        """The value as this topic carries it; TypeError for a topic whose records are not encoded here."""
+        if self.codec is None:
+            raise TypeError(f"{self.name} has no codec")
+        return self.codec.encode(value)
+
 
 def _kept(days: int) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
@@ -59,7 +65,7 @@ USER_COMMANDS = Topic(
 CONNECTION_COMMANDS = Topic(
     name="connection-commands",
     key="pair id",
-    written_by="gateway",
+    written_by="gateway, commands (for deleted accounts)",
     read_by="commands",
     config=_kept(7),
     codec=connection_commands,
@@ -76,7 +82,7 @@ USER_EVENTS = Topic(
     name="user-events",
     key="user id, on the partition of the command",
     written_by="commands",
-    read_by="projections, notifications, analytics",
+    read_by="projections, notifications, analytics, commands (what becomes of deleted accounts elsewhere)",
     config=FOR_EVER,
     codec=user_events,
 )

@@ -1,6 +1,9 @@
-"""What only the gateway needs: a way to hand commands to Kafka, credentials to check, and passwords hashed."""
+"""What only the gateway needs: a way to hand commands to Kafka, credentials, passwords, sessions that were ended."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from devconnect.ports.reads import AuditView, Page, SessionsView
 
 
 class Commands(Protocol):
@@ -9,8 +12,8 @@ class Commands(Protocol):
     def partition_of(self, key: str) -> int:
         """The partition that records of this key go to, the same for every topic of commands."""
 
-    async def send(self, topic: str, key: str, value: bytes) -> None:
-        """Returns when every in-sync replica has the record.
+    async def send(self, topic: str, key: str, value: bytes) -> int:
+        """Returns the record's offset when every in-sync replica has it.
 
         Raises truth.UnavailableError within about a second otherwise; the record isn't sent later then, but one that
         was on its way may have arrived.
@@ -26,6 +29,32 @@ class Credentials(Protocol):
         Raises truth.UnavailableError when the database can't be reached.
         """
 
+    async def password_of(self, user: str) -> str | None:
+        """The hash of the user's password, None where there is none. Errors as above."""
+
+
+class AccountLists(Protocol):
+    """What is read of accounts in the database alone. Raises truth.UnavailableError when it can't be reached."""
+
+    async def sessions_of(self, user: str) -> list[SessionsView]:
+        """The user's sessions that were not ended, the one used last first."""
+
+    async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
+        """The changes of the user's tier and role, newest first. Cursor and limit as in ports.reads.Reads."""
+
+
+class EndedSessions(Protocol):
+    """The sessions that were ended in the last twenty minutes: longer than any access token is good for."""
+
+    def ended(self, session: str) -> bool:
+        """Whether the session was ended, as far as is known here."""
+
+    def age(self) -> float:
+        """Seconds since all that there was was known here; infinite before that ever was."""
+
+    def current(self) -> bool:
+        """Whether that was a moment ago."""
+
 
 class Passwords(Protocol):
     """Hashes passwords and checks them, off the event loop."""
@@ -38,6 +67,15 @@ class Passwords(Protocol):
 
         Raises BusyError when too many wait for theirs.
         """
+
+    async def check(self, password: str, inputs: Sequence[str]) -> str | None:
+        """Why this can't be a new password, to be said after "password"; None when it can.
+
+        `inputs` is what may be known of its owner: name, e-mail address. Raises BusyError as the others do.
+        """
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether a hash was made at other costs than those of now: make it anew when the password is there."""
 
 
 class BusyError(Exception):

@@ -1,5 +1,7 @@
 """Every metric of the project on one page, and the port that records them."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -46,6 +48,28 @@ COMMANDS_PENDING = Metric(
 )
 READS_FALLEN_BACK = Metric(
     name="reads_fallen_back", kind="counter", help="Reads that the database answered in place of Redis."
+)
+RATE_LIMITED = Metric(
+    name="rate_limited", kind="counter", help="Requests refused since a quota was used up.", labels=("kind",)
+)
+ATTEMPTS_REFUSED = Metric(
+    name="attempts_refused",
+    kind="counter",
+    help="Log-ins, sign-ups and the like refused since too many had failed.",
+    labels=("action",),
+)
+LIMITS_LOCAL = Metric(
+    name="limits_fallen_back", kind="counter", help="Times that limits were counted by this process in place of Redis."
+)
+NEAR_HITS = Metric(name="near_cache_hits", kind="counter", help="Reads answered from what the gateway remembers.")
+NEAR_MISSES = Metric(
+    name="near_cache_misses", kind="counter", help="Reads of which not all was remembered, or known to be current."
+)
+NEAR_INVALIDATIONS = Metric(
+    name="near_cache_invalidations", kind="counter", help="Keys that Redis has said have changed."
+)
+NEAR_LOSSES = Metric(
+    name="near_cache_losses", kind="counter", help="Times that all was forgotten, since the connection was lost."
 )
 
 # The fleet.
@@ -156,6 +180,13 @@ ALL: tuple[Metric, ...] = (
     COMMAND_SECONDS,
     COMMANDS_PENDING,
     READS_FALLEN_BACK,
+    RATE_LIMITED,
+    ATTEMPTS_REFUSED,
+    LIMITS_LOCAL,
+    NEAR_HITS,
+    NEAR_MISSES,
+    NEAR_INVALIDATIONS,
+    NEAR_LOSSES,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,
@@ -197,8 +228,16 @@ class Metrics(Protocol):
     def observe(self, metric: Metric, *labels: str, value: float) -> None:
         """Add an observation to a histogram."""
 
+    def counter(self, metric: Metric, *labels: str) -> Callable[[], None]:
+        """What adds one to a counter, for paths that are taken very often: keep it. For one thread, always the same."""
+        return partial(self.count, metric, *labels)
 
-class NoMetrics:
+    def histogram(self, metric: Metric, *labels: str) -> Callable[[float], None]:
+        """What adds an observation to a histogram, in the same way."""
+        return lambda value: self.observe(metric, *labels, value=value)
+
+
+class NoMetrics(Metrics):
     """Records nothing: for code that runs where nobody scrapes."""
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:

@@ -1,9 +1,21 @@
 """The read models' writing side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from devconnect.domain.projections import Update
+
+
+class Mark(Struct, frozen=True):
+    """How far a partition is applied: the highest `seq`, and the time (milliseconds since 1970) up to which it is.
+
+    What wasn't in Kafka by that time may be older all the same: a clock that is behind, a request that was overtaken.
+    """
+
+    seq: int
+    at: int
 
 
 class Projections(Protocol):
@@ -11,6 +23,9 @@ class Projections(Protocol):
 
     async def apply(self, updates: Sequence[Update]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
+
+    async def applied(self, topic: str, marks: Mapping[int, Mark]) -> None:
+        """Say how far these partitions of the topic are applied: forward only, and after `apply` has ended."""
 
     async def complete(self) -> bool:
         """Whether everything that has happened is in the read models; False when they were wiped."""

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from devconnect.domain.model import ConnectionState
-from devconnect.events.base import Role, Tier
-from devconnect.events.facts import Profile
+from devconnect.domain.model import RelationState
+from devconnect.events.base import ReportReason, Role, Tier
+from devconnect.events.facts import Privacy, Profile
 
 T = TypeVar("T")
 #: Where an answer came from, for the header X-Source.
@@ -15,23 +15,47 @@ Source = Literal["cache", "database"]
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """Some items, and the cursor that what follows starts after (None: there is no more)."""
+    """Some items, and the cursor that what follows starts after (None: there is no more).
+
+    `previous`, on the pages of a list that is read both ways, is the cursor of the way back: what is before the first
+    item follows it, in the other direction. It is there even where nothing is before it yet.
+    """
 
     items: tuple[T, ...]
     next: str | None = None
+    previous: str | None = None
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
-    """A session; `ended` for good when somebody logged out."""
+    """A session; `ended` for good when somebody logged out.
+
+    It ends by itself at `expires_at` (of an ended one, 0 where that isn't known any more), which renewals move, at most
+    to `ends_at`. By it one may do what both `role` and the user's own allow: domain.sessions.effective_role.
+    """
 
     id: str
     user: str
     expires_at: int
     ended: bool
+    ends_at: int = 0
+    role: Role = "member"
+
+
+class SessionsView(Struct, frozen=True, kw_only=True):
+    """One of a user's sessions that were not ended, as they see it: over all the same once `expires_at` has passed."""
+
+    id: str
+    device: str
+    place: str
+    created_at: int
+    used_at: int
+    expires_at: int
+    ends_at: int
+    role: Role
 
 
 class UserView(Struct, frozen=True, kw_only=True):
-    """An account as projected; `seq` is the last event in it."""
+    """An account as projected; `seq` is the last event in it. Of a `deleted` one nothing is left but its id."""
 
     id: str
     email: str
@@ -40,19 +64,58 @@ class UserView(Struct, frozen=True, kw_only=True):
     role: Role
     created_at: int
     seq: int
+    updated_at: int = 0
+    email_verified: bool = False
+    privacy: Privacy = Privacy()
+    deleted: bool = False
+
+
+class AuditView(Struct, frozen=True, kw_only=True):
+    """A change of a user's tier or role (`what`), by a user or "system"; `before` is "" where it isn't known."""
+
+    id: str
+    user: str
+    by: str
+    what: Literal["tier", "role"]
+    before: str
+    after: str
+    reason: str
+    at: int
 
 
 class RelationView(Struct, frozen=True, kw_only=True):
-    """What is between the reader and `user`."""
+    """What is between the reader and `user`; "none", by nobody, where nothing ever was.
+
+    "barred" is for privacy checks alone: to the reader this user is then unknown, and "removed" is as good as nothing.
+    """
 
     user: str
-    state: ConnectionState
+    state: RelationState
     by: str
     at: int
 
 
+def no_relation(user: str) -> RelationView:
+    """What is between the reader and a user with whom nothing ever was."""
+    return RelationView(user=user, state="none", by="", at=0)
+
+
+class ReportView(Struct, frozen=True, kw_only=True):
+    """What `by` told the operators of `user`; open while it has no `closed_at`."""
+
+    id: str
+    by: str
+    user: str
+    reason: ReportReason
+    note: str
+    at: int
+    closed_at: int | None
+    closed_by: str | None
+    outcome: str | None
+
+
 class MessageView(Struct, frozen=True, kw_only=True):
-    """A message; `seq` is its place in the conversation."""
+    """A message; `seq` is its place in the conversation. One that is `deleted` has an empty text."""
 
     id: str
     conversation: str
@@ -61,6 +124,8 @@ class MessageView(Struct, frozen=True, kw_only=True):
     recipient: str
     text: str
     at: int
+    edited_at: int | None = None
+    deleted: bool = False
 
 
 class PositionView(Struct, frozen=True, kw_only=True):
@@ -69,6 +134,29 @@ class PositionView(Struct, frozen=True, kw_only=True):
     user: str
     delivered: int
     read: int
+
+
+class HistoryPage(Struct, frozen=True):
+    """A page of a conversation as it is sent: `items` is a JSON list of what a MessageView holds, newest first.
+
+    Encoded as it is, it is the whole answer: nothing in it is decoded on the way.
+    """
+
+    items: Raw
+    next: str | None
+    positions: list[PositionView]
+    previous: str | None = None
+
+
+class ConversationView(Struct, frozen=True, kw_only=True):
+    """What the reader and `peer` say to each other: the last message, how many the reader hasn't read (200 at most
+    are counted), how far each has got.
+    """
+
+    peer: str
+    last: MessageView
+    unread: int
+    positions: tuple[PositionView, ...]
 
 
 class PresenceView(Struct, frozen=True, kw_only=True):
@@ -89,6 +177,19 @@ class NotificationView(Struct, frozen=True, kw_only=True):
     read: bool
 
 
+class CursorExpiredError(ValueError):
+    """The cursor was good once; what it went on from isn't kept any more. Start the list anew."""
+
+
+class Relations(Protocol):
+    """Lists what is between a user and others. Raises truth.UnavailableError when the store can't be reached."""
+
+    async def relations(
+        self, user: str, state: RelationState, cursor: str | None, limit: int
+    ) -> Page[RelationView] | None:
+        """What stands in this state, newest first, as in `Reads`."""
+
+
 class Reads(Protocol):
     """The read models. Every method raises truth.UnavailableError when the store can't be reached in time.
 
@@ -101,25 +202,70 @@ class Reads(Protocol):
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
         """The session and the user, in one round trip; None for what this store doesn't hold."""
 
+    def remembered(self, session: str, user: str) -> tuple[SessionView, UserView] | None:
+        """The same without asking the store, where both are at hand and known to be current; None otherwise.
+
+        The session isn't ended; whether it has expired is for the caller to look, each time.
+        """
+
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
-        """Ids of people, newest first, without the user and whoever anything is between them and the user."""
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str] | None:
+        """Ids of people, without the user and whoever anything is, or was, between them and the user.
+
+        Those come first who share the most of these skills, the reader's, then who was active last; the database has
+        the newest first. A page may be short, even empty, and have a next one. Nobody comes twice behind one first
+        page, whatever happens meanwhile. CursorExpiredError for a cursor that can't be gone on from: of a feed that was
+        left alone for a quarter of an hour, that has begun in a Redis which was lost, or in Redis when this is the
+        database.
+        """
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
-        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+        """What stands in this state between the user and others, newest first.
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
-        """Messages, newest first."""
+        `by_others`: only what they did, as requests that wait for the user; `by_me`: only what the user did.
+        """
+
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView] | None:
+        """What is between the user and each of these, in the order asked for."""
+
+    async def relation(self, user: str, other: str) -> RelationView | None:
+        """What is between the two as `user` has it; None where this store can't know."""
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView] | None:
+        """Messages, newest first; `forward`: oldest first, from the first on or from what follows the cursor.
+
+        Both ways have the same cursors. `forward`, `next` is None only on an empty page: what is said later follows it.
+        """
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView] | None:
+        """The user's conversations, the one in which something was said last first."""
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        """The user's conversation with a peer; None also where nothing was said yet."""
+
+    async def history_json(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> HistoryPage | None:
+        """The same as it is sent, with the positions, in one round trip."""
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got."""
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
-        """Who is here, in the order asked for."""
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
+        """Who is here, in the order asked for: those who show that to the reader, or without one everybody."""
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first."""
@@ -129,3 +275,22 @@ class Reads(Protocol):
 
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
         """Rows of an analytics table's view."""
+
+
+class Library(Protocol):
+    """What only the database holds. As in Reads, but nothing is unknown to it."""
+
+    async def search(
+        self, user: str, words: Sequence[str], peer: str | None, cursor: str | None, limit: int
+    ) -> Page[MessageView]:
+        """The user's messages, to and from anybody or one peer, that have all of these words, newest first.
+
+        The words are those of domain.search.sought; none of them find nothing. A page may be shorter than `limit`, even
+        empty, and have a next one.
+        """
+
+    async def reports(self, cursor: str | None, limit: int, *, open_ones: bool = True) -> Page[ReportView]:
+        """Reports that are open, or that are closed, the last made first."""
+
+    async def report(self, report: str) -> ReportView | None:
+        """A report by its id."""

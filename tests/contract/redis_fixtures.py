@@ -124,6 +124,8 @@ class Wire:
         self._port = urlsplit(url).port
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -148,8 +150,13 @@ class Wire:
     def hold(self) -> None:
         self._flowing.clear()
 
+    def hold_answers(self) -> None:
+        """What is asked gets there; what the server says doesn't come."""
+        self._answering.clear()
+
     def let_go(self) -> None:
         self._flowing.set()
+        self._answering.set()
 
     def strand(self) -> None:
         """What is held stays so for ever; new connections are not held."""
@@ -169,13 +176,14 @@ class Wire:
             writer.close()
             return
         self._writers |= {writer, back}
-        for source, target in ((reader, back), (there, writer)):
-            self._tasks.add(asyncio.create_task(self._pass(source, target, self._flowing)))
+        for source, target, gates in ((reader, back, ()), (there, writer, (self._answering,))):
+            self._tasks.add(asyncio.create_task(self._pass(source, target, self._flowing, *gates)))
 
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *gates: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                await flowing.wait()
+                for gate in gates:
+                    await gate.wait()
                 target.write(data)
                 await target.drain()
         target.close()

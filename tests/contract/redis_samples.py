@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 
 from devconnect.adapters.redis.reads import RedisReads
+from devconnect.domain.feed import ListUser
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
-    ListUser,
     PutRelation,
     PutSession,
     PutUser,
@@ -27,9 +27,10 @@ FAR = 4_000_000_000_000
 
 def signed_up(user: str, seq: int = 256, at: int = NOW) -> list[PutUser | ListUser]:
     """The two updates of a sign-up."""
-    profile = msgspec.json.encode(Profile(name=user.title(), skills=("python", "Zürich"))).decode()
+    skills = ("python", "Zürich")
+    profile = msgspec.json.encode(Profile(name=user.title(), skills=skills)).decode()
     fields = {"email": f"{user}@x", "tier": "free", "role": "member", "created_at": str(at), "profile": profile}
-    return [PutUser(user, seq, fields), ListUser(user, at)]
+    return [PutUser(user, seq, fields), ListUser(user, skills, at, seq)]
 
 
 def session(name: str, expires_at: int = FAR, seq: int = 512) -> PutSession:
@@ -88,7 +89,9 @@ async def everything(reads: RedisReads, now: int = NOW) -> dict[str, Any]:
     for name in SESSIONS:
         found[f"session {name}"] = await reads.session(name, "ada")
     for user in PEOPLE:
-        found[f"feed {user}"] = await pages(lambda cursor, limit, user=user: reads.feed(user, cursor, limit))
+        found[f"feed {user}"] = await pages(
+            lambda cursor, limit, user=user: reads.feed(user, cursor, limit, ("python",))
+        )
         found[f"notifications {user}"] = await pages(
             lambda cursor, limit, user=user: reads.notifications(user, cursor, limit)
         )

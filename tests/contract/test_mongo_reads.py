@@ -7,8 +7,10 @@ import pytest
 from devconnect.adapters.mongo.connect import Database
 from devconnect.adapters.mongo.reads import FEED_BLOCKS, MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.adapters.redis import cursors
 from devconnect.domain.model import Position
 from devconnect.ports.reads import (
+    CursorExpiredError,
     MessageView,
     PositionView,
     PresenceView,
@@ -143,6 +145,12 @@ async def test_a_feed_among_people_all_known_takes_bounded_steps_to_its_end(db: 
     assert first.next is not None
     second = await reads.feed("u0000", first.next, 10)
     assert (second.items, second.next) == (("u0001",), None)
+
+
+@pytest.mark.parametrize("place", ["ranked:1700000000000:3", "ranked:0:0", "active:0:1700000000000.125:ada"])
+async def test_a_ranked_feed_can_not_be_gone_on_with_here(db: Database, place: str) -> None:
+    with pytest.raises(CursorExpiredError):
+        await MongoReads(db).feed("ada", cursors.encode(place), 10, ("python",))
 
 
 async def test_notifications_are_paged_and_are_ones_own(db: Database) -> None:

@@ -275,39 +275,6 @@ async def test_no_more_than_the_newest_unread_ones_and_marks_are_kept(
     assert await client.zrange(keys.marks("ada"), 0, -1) == ["junk-6", "junk-7", "junk-8"]
 
 
-async def test_the_feed_leaves_out_oneself_and_whoever_anything_was_between(client: Client) -> None:
-    joined = [update for n in range(30) for update in signed_up(f"u{n:02}", at=NOW + n // 4)]
-    known = [relation("u05", f"u{n:02}", STATES[n % 5], 256) for n in range(10, 20)]
-    reads = await complete(client, [*joined, *known])
-    expected = [f"u{n:02}" for n in range(29, -1, -1) if n != 5 and not 10 <= n < 20]
-    for limit in (1, 3, 200):
-        assert await pages(lambda cursor, limit: reads.feed("u05", cursor, limit), limit) == expected
-
-
-async def test_the_feed_shows_nobody_twice_while_people_join(client: Client) -> None:
-    reads = await complete(client, [update for n in range(10) for update in signed_up(f"u{n:02}", at=NOW + n)])
-    first = await reads.feed("ada", None, 4)
-    assert first is not None
-    await RedisProjections(client).apply([update for n in (20, 21) for update in signed_up(f"u{n}", at=NOW + n)])
-    second = await reads.feed("ada", first.next, 4)
-    assert second is not None
-    assert (first.items, second.items) == (("u09", "u08", "u07", "u06"), ("u05", "u04", "u03", "u02"))
-
-
-async def test_a_page_of_the_feed_of_somebody_who_knows_everybody_ends_and_goes_on(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("devconnect.adapters.redis.reads.FEED_SCAN", 200)
-    joined = [update for n in range(500) for update in signed_up(f"u{n:03}", at=NOW + n)]
-    known = [relation("ada", f"u{n:03}", "ignored", 256) for n in range(1, 500)]
-    reads = await complete(client, [*joined, *known])
-    first = await reads.feed("ada", None, 5)
-    assert first is not None
-    assert first.items == ()
-    assert first.next is not None
-    assert await pages(lambda cursor, limit: reads.feed("ada", cursor, limit), 5) == ["u000"]
-
-
 @pytest.mark.parametrize("bad", ["", "x", "!!", "Zm9v", "MTIz", "é"])
 async def test_a_bad_cursor_or_limit_is_a_value_error(client: Client, bad: str) -> None:
     reads = await complete(client)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from bench import tools
+from devconnect.cli.bench import GATEWAYS
 from devconnect.runner.plan import ROOT
 
 pytestmark = pytest.mark.timeout(300)
@@ -76,12 +77,38 @@ def test_growth_goes_on_from_what_was_kept(tmp_path: Path) -> None:
 
 
 def test_a_lone_command_is_followed_until_it_is_applied(tmp_path: Path) -> None:
-    found = report(tmp_path, "latency", "--samples", "10", "--stages")
+    found = report(tmp_path, "latency", "--samples", "10", "--stages", "--people", "200", "--reads", "30")
     for name in ("round_trip_p50_ms", "round_trip_p99_ms", "applied_p50_ms", "applied_p99_ms", "ratio"):
         assert found[name] > 0
     assert found["ratio"] == pytest.approx(found["applied_p50_ms"] / found["round_trip_p50_ms"])
     assert len(found["stages"]) == 4
     assert {"decide-message-commands", "project-message-events"} <= set(found["agents"])
+    assert set(found["reads"]) == {"session check", "user read", "presence", "history"}
+    for each in found["reads"].values():
+        assert each["speed_up"] == pytest.approx(each["database"]["p50_ms"] / each["cache"]["p50_ms"])
+        assert 0 < each["cache"]["p50_ms"] <= each["cache"]["p99_ms"]
+    assert found["reads"]["presence"]["note"]
+    assert left(tmp_path) == []
+
+
+def test_the_gateway_and_its_floors_answer_right_under_load(tmp_path: Path) -> None:
+    found = report(tmp_path, "gateway", "--seconds", "0.3", "--rounds", "1")
+    assert found["generator"].split()[0] in ("wrk", "own")
+    for name in GATEWAYS:
+        result = found["contenders"][name]
+        assert found[name] == result["requests_per_second"] > 0
+        assert 0 < result["p50_ms"] <= result["p99_ms"]
+        assert result["server_share"] > 0
+        assert result["generator_share"] > 0
+        assert result["failure"] is None
+    assert set(found["ratios"]) == {
+        "ours_me / hello",
+        "ours_me / redis_get",
+        "ours_presence / redis_get",
+        "ours_history / redis_get",
+        "ours_command / produce",
+    }
+    assert set(found["tails"]) == {name for name in GATEWAYS if name.startswith("ours_")}
     assert left(tmp_path) == []
 
 

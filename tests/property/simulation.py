@@ -453,8 +453,11 @@ class GatedLog(Log):
 
 
 def _stored(items: Any, outcome: Outcome, method: str) -> Any:
-    """What a store did of a call: its items are taken in any order, but for those that rest on the ones before them."""
-    if outcome not in ("half", "rest"):
+    """What a store did of a call: its items are taken in any order, but for those that rest on the ones before them.
+
+    A name isn't items: what is done with it is done, or not.
+    """
+    if outcome not in ("half", "rest") or isinstance(items, str):
         return items
     return list(items)[: len(items) // 2] if method in ("reserve", "record") else list(items)[outcome == "rest" :: 2]
 

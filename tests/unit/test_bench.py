@@ -2,11 +2,13 @@
 
 import pytest
 
-from bench import changelogs, commands, fleet
+from bench import changelogs, commands, fleet, reads
 from bench.recording import Recorder
 from bench.rig import BenchError
 from bench.runs import Result, Run, summed_up
 from devconnect.adapters.kafka.gateway import partition_for
+from devconnect.domain.model import Conversation, Message
+from devconnect.domain.projections import AppendMessage
 from devconnect.events.base import seq_of
 from devconnect.events.commands import MarkRead, SendMessage
 
@@ -92,3 +94,13 @@ def test_a_talk_is_repeatable_and_marks_only_what_was_said_to_its_reader() -> No
     assert [(partition, command.id) for partition, command in again.commands(2_000)] == [
         (partition, command.id) for partition, command in found
     ]
+
+
+def test_the_people_of_the_reads_are_the_same_in_both_stores_and_their_talks_are_a_page() -> None:
+    data = reads.DataSet(40)
+    updates, documents = reads.effects(data.events())
+    messages = {each.id for each in documents if isinstance(each, Message)}
+    talks = [each for each in documents if isinstance(each, Conversation)]
+    assert {each.id for each in talks} == {each.conversation for each in updates if isinstance(each, AppendMessage)}
+    assert all(each.count == reads.PAGE for each in talks)
+    assert len(messages) == len(talks) * reads.PAGE == sum(isinstance(each, AppendMessage) for each in updates)

@@ -77,7 +77,7 @@ def test_connected_people_can_message_each_other(actor: str) -> None:
     other = "bob" if actor == "ann" else "ann"
     verdict = messaging.decide(send(3, actor, other), 3, snapshot(connected()))
     expected = {"id": "c3", "conversation": PAIR, "seq": seq_of(3), "sender": actor, "recipient": other}
-    assert verdict.result == {**expected, "text": "text 3", "at": AT + 3}
+    assert verdict.result == {**expected, "text": "text 3", "at": AT + 3, "edited_at": None, "deleted": False}
     [event] = verdict.events
     assert event == f.MessageSent(
         id="c3.0",
@@ -161,14 +161,14 @@ def position(state: Snapshot, user: str) -> Position:
 def test_a_position_never_goes_back_and_a_mark_that_moves_nothing_is_no_event(command: Any) -> None:
     state = snapshot(talk(512, bob=Position(delivered=512, read=512)))
     verdict = messaging.decide(command, 9, state)
-    assert verdict.result == {"peer": "ann", "delivered": 512, "read": 512}
+    assert verdict.result == {"peer": "ann", "delivered": 512, "read": 512, "unread": 0}
     assert verdict.events == ()
 
 
 def test_reading_less_than_was_delivered_moves_only_what_was_read() -> None:
     state = snapshot(talk(512, bob=Position(delivered=512, read=256)))
     verdict = messaging.decide(read(300), 9, state)
-    assert verdict.result == {"peer": "ann", "delivered": 512, "read": 300}
+    assert verdict.result == {"peer": "ann", "delivered": 512, "read": 300, "unread": 0}
     [event] = verdict.events
     assert isinstance(event, f.MessageRead)
     [after] = messaging.evolve(state, event)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from devconnect.domain.presence import is_online, last_seen
+from devconnect.domain.presence import is_online, last_seen, sight
 
 NOW = 1_700_000_000_000
 times = st.integers(NOW - 100_000, NOW + 100_000)
@@ -54,3 +54,11 @@ def test_last_seen_never_goes_back_as_time_goes_on(found: dict[str, int], seen_a
     was_here_before = last_seen(found, seen_at, now)
     if not is_online(found, now):
         assert last_seen(found, seen_at, now + later) >= was_here_before
+
+
+@given(devices, st.integers(NOW - 200_000, NOW + 100_000), times)
+def test_the_device_that_is_here_for_longest_stands_for_all_of_them(
+    found: dict[str, int], seen_at: int, now: int
+) -> None:
+    until = max(found.values(), default=0)
+    assert sight(until, seen_at, now) == (is_online(found, now), last_seen(found, seen_at, now))

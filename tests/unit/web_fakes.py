@@ -7,34 +7,47 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from devconnect.adapters.kafka.gateway import partition_for
+from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.domain import deciding, notifications, presence
+from devconnect.domain.allowances import TIERS, Policies, Policy, Quota
 from devconnect.domain.analytics import TABLES
 from devconnect.domain.model import (
     AnyDocument,
+    Audit,
     Connection,
-    ConnectionState,
     Conversation,
     Decision,
+    Logins,
     Message,
     Place,
     Position,
     Ref,
-    Session,
+    RelationState,
+    Report,
+    Reservation,
+    Secret,
     Snapshot,
     User,
     ref_of,
 )
 from devconnect.events import commands as c, facts as f, topics
 from devconnect.events.base import pair_id, pair_of
+from devconnect.keys import Key
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
-from devconnect.ports.gateway import Commands, Credentials, Passwords
+from devconnect.ports.freshness import Freshness
+from devconnect.ports.gateway import AccountLists, Commands, Credentials, EndedSessions, Passwords
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.reads import (
+    AuditView,
+    ConversationView,
+    HistoryPage,
+    Library,
     MessageView,
     NotificationView,
     Page,
@@ -42,18 +55,24 @@ from devconnect.ports.reads import (
     PresenceView,
     Reads,
     RelationView,
+    ReportView,
+    SessionsView,
     SessionView,
     Source,
     UserView,
+    no_relation,
 )
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.app import create_app
 from web.gateway import Parts
+from web.reads import Breaker
 
 KEY = "k" * 48
 NOON = 1_700_000_000_000
 PARTITIONS = 8
+#: Nobody runs out of it.
+PLENTY = Policy(requests=None, messages=Quota(1000, 60), writes=Quota(1000, 60), reads=Quota(10_000, 60), feed=200)
 T = TypeVar("T")
 
 CODECS = {topic.name: topic.codec for topic in topics.REGISTRY}
@@ -89,13 +108,16 @@ class TallyMetrics(Metrics):
         self.observed[metric.name, *labels] += 1
 
 
-class World(Commands, Credentials):
+class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshness):
     """Kafka, the command agents and the database in one: what is sent is decided at once, by the real rules."""
 
     def __init__(self) -> None:
         self.documents: Snapshot = {}
         self.decisions: dict[str, Decision] = {}
-        self.holders: dict[str, tuple[str, str]] = {}
+        self.holders: dict[str, Reservation] = {}
+        self.secrets: dict[str, Secret] = {}
+        self.ends: set[str] = set()
+        self.behind = False
         self.notes: list[f.NotificationRaised] = []
         self.devices: dict[str, dict[str, int]] = {}
         self.sent: list[c.AnyCommand] = []
@@ -105,7 +127,7 @@ class World(Commands, Credentials):
     def partition_of(self, key: str) -> int:
         return partition_for(key, PARTITIONS)
 
-    async def send(self, topic: str, key: str, value: bytes) -> None:
+    async def send(self, topic: str, key: str, value: bytes) -> int:
         if self.kafka_down:
             raise UnavailableError("Kafka is down")
         codec = CODECS[topic]
@@ -115,15 +137,22 @@ class World(Commands, Credentials):
         self.sent.append(command)
         if not self.undecided:
             self.decide(command)
+        return len(self.sent)
 
     def decide(self, command: c.AnyCommand) -> None:
-        for wanted in deciding.reservations([command]):
-            self.holders.setdefault(wanted.email, (wanted.user, wanted.password_hash))
-        holders = {email: user for email, (user, _) in self.holders.items()}
         place = Place(topics.topic_of(command).name, self.partition_of(command.key), len(self.sent))
-        settled = deciding.settle([deciding.Placed(place, command)], self.decisions, self.documents, holders)
+        placed = [deciding.Placed(place, command)]
+        for wanted in deciding.reservations(placed, self.decisions):
+            self.holders.setdefault(wanted.email, wanted)
+        holders = {email: held.user for email, held in self.holders.items()}
+        settled = deciding.settle(placed, self.decisions, self.documents, holders)
         for document in settled.documents:
             self.put(document)
+        self.secrets.update({secret.user: secret for secret in settled.secrets})
+        for released in settled.releases:
+            held = self.holders.get(released.email)
+            if held is not None and held.user == released.user:
+                del self.holders[released.email]
         for event in settled.all_events():
             self.happened(event)
         self.decisions.update({decision.id: decision for decision in settled.fresh})
@@ -133,6 +162,8 @@ class World(Commands, Credentials):
         note = notifications.decide(event)
         if note is not None:
             self.notes.append(note)
+        if isinstance(event, f.UserLoggedOut):
+            self.ends.add(event.session)
         if isinstance(event, f.UserCameOnline):
             self.devices.setdefault(event.user, {})[event.session] = event.until
 
@@ -147,7 +178,77 @@ class World(Commands, Credentials):
     async def credentials(self, email: str) -> tuple[str, str] | None:
         if self.database_down:
             raise UnavailableError("MongoDB is down")
-        return self.holders.get(email)
+        held = self.holders.get(email)
+        return (held.user, self.secrets[held.user].password_hash) if held else None
+
+    async def password_of(self, user: str) -> str | None:
+        return self.secrets[user].password_hash if user in self.secrets else None
+
+    # -- what is read of the database alone
+
+    def all(self, kind: type[T]) -> list[T]:
+        return [document for document in self.documents.values() if isinstance(document, kind)]
+
+    async def sessions_of(self, user: str) -> list[SessionsView]:
+        found = self.documents.get(Ref("logins", user))
+        logins = found.sessions if isinstance(found, Logins) else {}
+        return [
+            SessionsView(
+                id=session,
+                device=login.device,
+                place=login.place,
+                created_at=login.created_at,
+                used_at=login.used_at,
+                expires_at=login.expires_at,
+                ends_at=login.ends_at,
+                role=login.role,
+            )
+            for session, login in logins.items()
+        ]
+
+    async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
+        found = [audit for audit in self.all(Audit) if audit.user == user]
+        views = [AuditView(**{name: getattr(one, name) for name in AuditView.__struct_fields__}) for one in found]
+        return paged(views[::-1], cursor, limit)
+
+    async def reports(self, cursor: str | None, limit: int, *, open_ones: bool = True) -> Page[ReportView]:
+        found = [_report_view(one) for one in self.all(Report) if (one.closed_at is None) == open_ones]
+        return paged(found[::-1], cursor, limit)
+
+    async def report(self, report: str) -> ReportView | None:
+        return next((_report_view(one) for one in self.all(Report) if one.id == report), None)
+
+    async def search(
+        self, user: str, words: Sequence[str], peer: str | None, cursor: str | None, limit: int
+    ) -> Page[MessageView]:
+        found = [
+            _message_view(one)
+            for one in self.all(Message)
+            if user in (one.sender, one.recipient)
+            and peer in (None, one.sender, one.recipient)
+            and all(word in one.text.lower().split() for word in words)
+        ]
+        return paged(found[::-1], cursor, limit)
+
+    # -- ends of sessions, and how fresh the read models are
+
+    def ended(self, session: str) -> bool:
+        return session in self.ends
+
+    def age(self) -> float:
+        return 0.0
+
+    def current(self) -> bool:
+        return True
+
+    async def applied(self, topic: str, partition: int) -> int:
+        return 0 if self.behind else 2**53
+
+    async def wait(self, topic: str, partition: int, seq: int, seconds: float) -> bool:
+        return not self.behind
+
+    def as_of(self, partition: int | None = None, topic: str | None = None) -> int:
+        return NOON
 
 
 class WorldDesk(AnswerDesk):
@@ -198,14 +299,23 @@ class WorldReads(Reads):
         return what if self.state == "up" else None
 
     def _all(self, kind: type[T]) -> list[T]:
-        return [document for document in self.world.documents.values() if isinstance(document, kind)]
+        return self.world.all(kind)
+
+    def remembered(self, session: str, user: str) -> tuple[SessionView, UserView] | None:
+        return None
 
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
-        found = self.world.documents.get(Ref("session", session))
+        found = self.world.documents.get(Ref("logins", user))
         view = None
-        if isinstance(found, Session):
+        if isinstance(found, Logins):
+            login = found.sessions.get(session)
             view = SessionView(
-                id=found.id, user=found.user, expires_at=found.expires_at, ended=found.ended_at is not None
+                id=session,
+                user=user,
+                expires_at=login.expires_at if login else 0,
+                ended=login is None,
+                ends_at=login.ends_at if login else 0,
+                role=login.role if login else "member",
             )
         return self._tell((view, self._user(user))) or (None, None)
 
@@ -218,49 +328,103 @@ class WorldReads(Reads):
             return None
         return UserView(**{name: getattr(found, name) for name in UserView.__struct_fields__})
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str] | None:
         known = {other for one in self._all(Connection) if user in one.users for other in one.users} | {user}
-        strangers = [other.id for other in self._all(User) if other.id not in known]
+        strangers = [other.id for other in self._all(User) if other.id not in known and not other.deleted]
         return self._tell(paged(strangers[::-1], cursor, limit), cursor)
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
-        found = [
-            RelationView(user=next(o for o in one.users if o != user), state=one.state, by=one.by, at=one.at)
-            for one in self._all(Connection)
-            if user in one.users and one.state == state and not (by_others and one.by == user)
+        found = [self._relation(one, user) for one in self._all(Connection) if user in one.users]
+        right = [
+            relation
+            for relation in found
+            if relation.state == state
+            and not (by_others and relation.by == user)
+            and not (by_me and relation.by != user)
         ]
-        return self._tell(paged(found[::-1], cursor, limit), cursor)
+        return self._tell(paged(right[::-1], cursor, limit), cursor)
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
-        found = [
-            MessageView(
-                id=one.message,
-                conversation=one.conversation,
-                seq=one.seq,
-                sender=one.sender,
-                recipient=one.recipient,
-                text=one.text,
-                at=one.at,
-            )
-            for one in self._all(Message)
-            if one.conversation == conversation
-        ]
-        return self._tell(paged(found[::-1], cursor, limit), cursor)
+    def _relation(self, one: Connection, user: str) -> RelationView:
+        [other] = [each for each in one.users if each != user]
+        if user in one.blocked_by:
+            return RelationView(user=other, state="blocked", by=user, at=one.blocked_by[user])
+        if other in one.blocked_by:
+            return RelationView(user=other, state="barred", by=other, at=one.blocked_by[other])
+        return RelationView(user=other, state=one.state, by=one.by, at=one.at)
+
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView] | None:
+        known = {pair_id(*one.users): one for one in self._all(Connection)}
+        pairs = [(other, known.get(pair_id(user, other))) for other in others]
+        return self._tell([self._relation(one, user) if one else no_relation(other) for other, one in pairs])
+
+    async def relation(self, user: str, other: str) -> RelationView | None:
+        found = await self.relations_to(user, [other])
+        return found[0] if found else None
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView] | None:
+        views = []
+        for one in sorted(self._all(Conversation), key=lambda one: one.last_at, reverse=True):
+            if user not in one.users or not one.last:
+                continue
+            [peer] = [each for each in one.users if each != user]
+            said = [message for message in self._all(Message) if message.conversation == one.id]
+            unread = len(one.unread.get(user, ()))
+            positions = tuple(_positions(one.id, one))
+            views.append(ConversationView(peer=peer, last=_message_view(said[-1]), unread=unread, positions=positions))
+        return self._tell(paged(views, cursor, limit), cursor)
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        found = await self.conversations(user, None, 200)
+        return next((view for view in found.items if view.peer == peer), None) if found else None
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView] | None:
+        found = [_message_view(one) for one in self._all(Message) if one.conversation == conversation]
+        return self._tell(paged(found if forward else found[::-1], cursor, limit), cursor)
+
+    async def history_json(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> HistoryPage | None:
+        page = await self.history(conversation, cursor, limit, forward=forward)
+        positions = await self.positions(conversation)
+        if page is None or positions is None:
+            return None
+        return HistoryPage(msgspec.Raw(msgspec.json.encode(page.items)), page.next, positions)
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         found = self.world.documents.get(Ref("conversation", conversation))
-        held: Mapping[str, Position] = found.positions if isinstance(found, Conversation) else {}
-        both = [(user, held.get(user, Position())) for user in pair_of(conversation)]
-        return self._tell([PositionView(user=user, delivered=at.delivered, read=at.read) for user, at in both])
+        return self._tell(_positions(conversation, found if isinstance(found, Conversation) else None))
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         devices = self.world.devices
         found = [
-            PresenceView(user=user, online=presence.is_online(devices.get(user, {}), now), last_seen=0) for user in ids
+            PresenceView(
+                user=user,
+                online=self._shows(user, reader) and presence.is_online(devices.get(user, {}), now),
+                last_seen=0,
+            )
+            for user in ids
         ]
         return self._tell(found) or [PresenceView(user=user, online=False, last_seen=0) for user in ids]
+
+    def _shows(self, user: str, reader: str | None) -> bool:
+        if reader in (None, user):
+            return True
+        one = self.world.documents.get(Ref("connection", pair_id(user, reader)))
+        state = self._relation(one, reader).state if isinstance(one, Connection) else "none"
+        found = self.world.documents.get(Ref("user", user))
+        audience = found.privacy.presence if isinstance(found, User) else "nobody"
+        return state != "barred" and (audience == "everybody" or (audience == "connections" and state == "accepted"))
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         found = [
@@ -276,6 +440,21 @@ class WorldReads(Reads):
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
         rows: list[dict[str, str | int]] = [{TABLES[name].key: str(number), "count": number} for number in range(3)]
         return self._tell(paged(rows, cursor, limit), cursor) if self.source == "cache" else None
+
+
+def _message_view(one: Message) -> MessageView:
+    fields = {name: getattr(one, name) for name in MessageView.__struct_fields__ if name not in ("id", "seq")}
+    return MessageView(id=one.message, seq=int(one.id.rpartition(":")[2]), **fields)
+
+
+def _report_view(one: Report) -> ReportView:
+    return ReportView(**{name: getattr(one, name) for name in ReportView.__struct_fields__})
+
+
+def _positions(conversation: str, found: Conversation | None) -> list[PositionView]:
+    held: Mapping[str, Position] = found.positions if found else {}
+    both = [(user, held.get(user, Position())) for user in pair_of(conversation)]
+    return [PositionView(user=user, delivered=at.delivered, read=at.read) for user, at in both]
 
 
 def paged(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:
@@ -297,6 +476,31 @@ class PlainPasswords(Passwords):
         self.verified.append(stored)
         return stored == f"hash of {password}"
 
+    async def check(self, password: str, inputs: Sequence[str]) -> str | None:
+        self.inputs = tuple(inputs)
+        return "is too short: 8 characters at least" if len(password) < 8 else None
+
+    def needs_rehash(self, stored: str) -> bool:
+        return False
+
+
+class OneKey:
+    """A ring of keys that can be turned."""
+
+    def __init__(self) -> None:
+        self.keys = [Key("k1", KEY)]
+        self.version = 0
+
+    def current(self) -> Key:
+        return self.keys[0]
+
+    def find(self, kid: str) -> Key | None:
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def set(self, *keys: Key) -> None:
+        self.keys = [*keys]
+        self.version += 1
+
 
 @dataclass
 class House:
@@ -310,6 +514,7 @@ class House:
     clock: HandClock
     metrics: TallyMetrics
     passwords: PlainPasswords
+    keys: OneKey
     checks: dict[str, str | None]
     parts: Parts
 
@@ -401,6 +606,7 @@ async def gateway(change: Callable[[Parts], Parts] | None = None, **settings: An
     world, clock, metrics, passwords = World(), HandClock(), TallyMetrics(), PlainPasswords()
     cache, database = WorldReads(world, "cache"), WorldReads(world, "database")
     desk = WorldDesk(world)
+    keys = OneKey()
     states: dict[str, str | None] = {"kafka": None, "redis": None, "mongo": None}
 
     def check(name: str) -> Callable[[], Any]:
@@ -412,14 +618,22 @@ async def gateway(change: Callable[[Parts], Parts] | None = None, **settings: An
     parts = Parts(
         cache=cache,
         database=database,
+        accounts=world,
+        library=world,
         credentials=world,
         commands=world,
         desk=desk,
+        ends=world,
+        freshness=world,
+        allowances=LocalAllowances(),
+        breaker=Breaker(clock),
+        policies=Policies(**{tier: PLENTY for tier in TIERS}, strangers=Quota(1000, 60)),
         clock=clock,
         metrics=metrics,
         passwords=passwords,
         settings=Settings(data_dir=Path("/nowhere"), partitions=PARTITIONS, **settings),
-        signing_key=KEY,
+        keys=keys,
+        id_secret=KEY,
         checks={name: check(name) for name in states},
         scrape=lambda: ("text/plain; version=0.0.4; charset=utf-8", b"up 1\n"),
     )
@@ -434,6 +648,7 @@ async def gateway(change: Callable[[Parts], Parts] | None = None, **settings: An
             clock=clock,
             metrics=metrics,
             passwords=passwords,
+            keys=keys,
             checks=states,
             parts=parts,
         )

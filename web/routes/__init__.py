@@ -1,7 +1,6 @@
-"""The resources under /v1, one module each. A handler reads the request, asks a service, shapes the answer."""
+"""The resources under /v1, one module each: what there is, who may, and what becomes of it."""
 
-from aiohttp import web
-
+from web.operations import Operation
 from web.routes import (
     analytics,
     commands,
@@ -15,13 +14,13 @@ from web.routes import (
     users,
 )
 
-
-def routes() -> list[web.RouteDef]:
-    """Every route under /v1."""
-    modules = (
+#: Every operation under /v1.
+OPERATIONS: tuple[Operation, ...] = tuple(
+    operation
+    for module in (
         users,
-        sessions,
         me,
+        sessions,
         feed,
         connections,
         conversations,
@@ -30,4 +29,5 @@ def routes() -> list[web.RouteDef]:
         analytics,
         commands,
     )
-    return [route for module in modules for route in module.routes()]
+    for operation in module.OPERATIONS
+)

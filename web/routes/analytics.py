@@ -1,28 +1,34 @@
 """The tables that the fleet keeps, for analysts and operators."""
 
-from aiohttp import web
-
 from devconnect.domain.analytics import TABLES
-from web.auth import Caller, private, require_role
-from web.gateway import GATEWAY
+from web.answers import TableAnswer
+from web.calls import Call
+from web.operations import Operation, Reply, read
 from web.problems import ProblemError
-from web.requests import paged, read_page
-from web.views import read_response
+from web.queries import PageQuery
+from web.requests import paged
 
 
-async def read_table(request: web.Request, caller: Caller) -> web.Response:
+async def read_table(call: Call[None, PageQuery]) -> Reply:
     """Rows of a table: sorted by its key, or (a table in many buckets) by bucket and key."""
-    require_role(caller, "analyst", "operator")
-    table = TABLES.get(request.match_info["name"])
+    table = TABLES.get(call.request.match_info["name"])
     if table is None:
         raise ProblemError("table_unknown", f"The tables are {', '.join(sorted(TABLES))}.")
-    asked = read_page(request)
-    reading = request.app[GATEWAY].reads.reading()
+    asked, reading = call.query, call.gateway.reads.reading()
     page = await paged(asked, reading.table(table.name, asked.cursor, asked.limit))
-    shown = {"table": table.name, "key": table.key, "items": page.items, "next": page.next}
-    return read_response(shown, reading.source)
+    shown = TableAnswer(table=table.name, key=table.key, items=page.items, next=page.next)
+    return Reply(data=shown, source=reading.source)
 
 
-def routes() -> list[web.RouteDef]:
-    """/v1/analytics"""
-    return [web.get("/v1/analytics/tables/{name}", private(read_table))]
+OPERATIONS: tuple[Operation, ...] = (
+    read(
+        "/v1/analytics/tables/{name}",
+        read_table,
+        "Rows of an analytics table",
+        who="analyst",
+        query=PageQuery,
+        answer=TableAnswer,
+        problems=("table_unknown",),
+        tag="analysts",
+    ),
+)

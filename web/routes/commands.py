@@ -1,30 +1,22 @@
 """What became of a command."""
 
-from typing import Any
-
-from aiohttp import web
-
 from devconnect.domain.model import Decision
 from devconnect.ports.truth import UnavailableError
-from web.auth import Caller, caller_if_any
+from web.answers import CommandStatus
+from web.calls import AnyCall
 from web.commands import opens
-from web.gateway import GATEWAY
-from web.ids import is_id
+from web.operations import Operation, Reply, read
 from web.problems import ProblemError, document
-from web.requests import only
-from web.views import json_response
+from web.who import Caller
 
 
-async def read_command(request: web.Request) -> web.Response:
-    """A command of the reader's own; with no token, a sign-up or log-in, whose id nobody else can know.
+async def read_command(call: AnyCall) -> Reply:
+    """A command of the reader's own; with no token, one whose asker had none, and whose id nobody else can know.
 
     Whatever else there may be, the answer is the same as for a command that never was.
     """
-    only(request, ())
-    commander = request.app[GATEWAY].commander
-    caller, command = await caller_if_any(request), request.match_info["id"]
-    if not is_id(command):
-        raise _unknown()
+    commander, caller = call.gateway.commander, call.caller
+    command = call.ident("command", "command_unknown")
     sent = commander.pending(command)
     try:
         decision = await commander.find(command)
@@ -35,17 +27,17 @@ async def read_command(request: web.Request) -> web.Response:
     if decision is not None:
         if not _may_read(caller, decision.actor, opens=opens(decision)):
             raise _unknown()
-        return json_response(_shown(decision))
+        return Reply(data=_shown(decision))
     if sent is None or not _may_read(caller, sent.actor, opens=sent.opens):
         raise _unknown()
-    return json_response({"id": command, "status": "pending"})
+    return Reply(data={"id": command, "status": "pending"})
 
 
 def _may_read(caller: Caller | None, actor: str, *, opens: bool) -> bool:
     return opens if caller is None else caller.user.id == actor
 
 
-def _shown(decision: Decision) -> dict[str, Any]:
+def _shown(decision: Decision) -> dict[str, object]:
     if decision.problem is not None:
         problem = document(decision.problem.code, decision.problem.detail)
         return {"id": decision.id, "status": "refused", "problem": problem}
@@ -56,6 +48,15 @@ def _unknown() -> ProblemError:
     return ProblemError("command_unknown", "There is no such command of yours.")
 
 
-def routes() -> list[web.RouteDef]:
-    """/v1/commands"""
-    return [web.get("/v1/commands/{id}", read_command)]
+OPERATIONS: tuple[Operation, ...] = (
+    read(
+        "/v1/commands/{command}",
+        read_command,
+        "What became of a command",
+        who="anybody",
+        answer=CommandStatus,
+        problems=("command_unknown", "not_logged_in"),
+        description="Its actor may ask; what was asked for without a token, whoever has its id.",
+        tag="commands",
+    ),
+)

@@ -1,29 +1,33 @@
 """People to meet."""
 
-from aiohttp import web
+from web import answers
+from web.answers import FeedCard
+from web.calls import Call
+from web.operations import Operation, Page, Reply, read
+from web.queries import PageQuery
+from web.requests import paged
 
-from devconnect.ports.reads import UserView
-from web.auth import Caller, private
-from web.gateway import GATEWAY
-from web.requests import paged, read_page
-from web.views import card, read_response
 
-
-async def read_feed(request: web.Request, caller: Caller) -> web.Response:
+async def read_feed(call: Call[None, PageQuery]) -> Reply:
     """Cards of people with whom the reader has nothing yet."""
-    asked = read_page(request)
-    reading = request.app[GATEWAY].reads.reading()
-    page = await paged(asked, reading.feed(caller.user.id, asked.cursor, asked.limit))
-    people = [user for user in await reading.users(page.items) if user is not None]
-    items = [{**card(user), "shared_skills": shared(caller.user, user)} for user in people]
-    return read_response({"items": items, "next": page.next}, reading.source)
+    asked, me = call.query, call.me.user
+    reading = call.gateway.reads.reading()
+    size = min(asked.limit, call.gateway.limits.feed(me.tier))
+    page = await paged(asked, reading.feed(me.id, me.profile.skills, asked.cursor, size))
+    people = await reading.users(page.items)
+    items = tuple(answers.feed_card(user, me) for user in people if user is not None and not user.deleted)
+    return Reply(data=Page(items=items, next=page.next), source=reading.source)
 
 
-def shared(reader: UserView, other: UserView) -> list[str]:
-    """The skills that both have, in the other's order."""
-    return [skill for skill in other.profile.skills if skill in reader.profile.skills]
-
-
-def routes() -> list[web.RouteDef]:
-    """/v1/feed"""
-    return [web.get("/v1/feed", private(read_feed))]
+OPERATIONS: tuple[Operation, ...] = (
+    read(
+        "/v1/feed",
+        read_feed,
+        "People to meet",
+        query=PageQuery,
+        answer=Page[FeedCard],
+        tag="people",
+        description="Those with the most skills in common come first, then those who were here last. Nobody with whom "
+        "there is or was anything. A page has at most as many as the membership tier allows.",
+    ),
+)

@@ -1,40 +1,45 @@
 """The reader's notifications."""
 
-import msgspec
-from aiohttp import web
-
 from devconnect.events import commands as c
-from web import bodies
-from web.auth import Caller, private
-from web.commands import respond
-from web.gateway import GATEWAY
-from web.requests import paged, read_body, read_page
-from web.views import read_response
+from web import answers, bodies
+from web.answers import Notifications, NotificationsRead
+from web.calls import Call
+from web.operations import Operation, Reply, command, read
+from web.queries import NoQuery, PageQuery
+from web.requests import paged
 
 
-async def read_notifications(request: web.Request, caller: Caller) -> web.Response:
+async def read_notifications(call: Call[None, PageQuery]) -> Reply:
     """Notifications, newest first, and how many are not read."""
-    asked = read_page(request)
-    reading = request.app[GATEWAY].reads.reading()
-    page = await paged(asked, reading.notifications(caller.user.id, asked.cursor, asked.limit))
-    unread = await reading.unread_notifications(caller.user.id)
-    shown = {"items": msgspec.to_builtins(page.items), "next": page.next, "unread": unread}
-    return read_response(shown, reading.source)
+    asked, me = call.query, call.me.user.id
+    reading = call.gateway.reads.reading()
+    page = await paged(asked, reading.notifications(me, asked.cursor, asked.limit))
+    unread = await reading.unread_notifications(me)
+    items = tuple(map(answers.notification, page.items))
+    return Reply(data=Notifications(items=items, next=page.next, unread=unread), source=reading.source)
 
 
-async def mark_read(request: web.Request, caller: Caller) -> web.Response:
+def mark_notifications_read(call: Call[bodies.ReadNotifications, NoQuery]) -> c.ReadNotifications:
     """Mark some as read."""
-    gateway = request.app[GATEWAY]
-    body = await read_body(request, bodies.ReadNotifications)
-    order = gateway.commander.order(request, caller.user.id, body)
-    unique = tuple(dict.fromkeys(body.notifications))
-    command = c.ReadNotifications(**order.common(caller.user.id), notifications=unique)
-    return respond(order.id, await gateway.commander.ask(command))
+    return c.ReadNotifications(**call.common(), notifications=tuple(dict.fromkeys(call.body.notifications)))
 
 
-def routes() -> list[web.RouteDef]:
-    """/v1/me/notifications"""
-    return [
-        web.get("/v1/me/notifications", private(read_notifications)),
-        web.post("/v1/me/notifications/read", private(mark_read)),
-    ]
+OPERATIONS: tuple[Operation, ...] = (
+    read(
+        "/v1/me/notifications",
+        read_notifications,
+        "The own notifications",
+        query=PageQuery,
+        answer=Notifications,
+        tag="notifications",
+    ),
+    command(
+        "POST",
+        "/v1/me/notifications/read",
+        mark_notifications_read,
+        "Mark notifications as read",
+        body=bodies.ReadNotifications,
+        answer=NotificationsRead,
+        tag="notifications",
+    ),
+)

@@ -1,30 +1,27 @@
 """Who is here."""
 
-import msgspec
-from aiohttp import web
-
-from web.auth import Caller, private
-from web.gateway import GATEWAY
-from web.ids import is_id
-from web.problems import bad_query
-from web.requests import only
-from web.views import read_response
-
-USERS_MAX = 200
+from web.answers import PresenceList
+from web.calls import Call
+from web.operations import Operation, Reply, read
+from web.queries import PresenceQuery
 
 
-async def read_presence(request: web.Request, _: Caller) -> web.Response:
-    """Whether these people are here, and when they last were, in the order asked for."""
-    only(request, ("users",))
-    users = tuple(dict.fromkeys(filter(None, request.query.get("users", "").split(","))))
-    if not 1 <= len(users) <= USERS_MAX or not all(is_id(user) for user in users):
-        raise bad_query("users", f"is 1 to {USERS_MAX} user ids, with commas between them")
-    gateway = request.app[GATEWAY]
+async def read_presence(call: Call[None, PresenceQuery]) -> Reply:
+    """Whether these people are here, in the order asked for, each once: whoever doesn't show it isn't."""
+    gateway = call.gateway
+    users = tuple(dict.fromkeys(call.query.users.split(",")))
     reading = gateway.reads.reading()
-    found = await reading.presence(users, gateway.parts.clock.now_ms())
-    return read_response({"items": msgspec.to_builtins(found)}, reading.source)
+    found = await reading.presence(users, gateway.parts.clock.now_ms(), call.me.user.id)
+    return Reply(data={"items": found}, source=reading.source)
 
 
-def routes() -> list[web.RouteDef]:
-    """/v1/presence"""
-    return [web.get("/v1/presence", private(read_presence))]
+OPERATIONS: tuple[Operation, ...] = (
+    read(
+        "/v1/presence",
+        read_presence,
+        "Who is here",
+        query=PresenceQuery,
+        answer=PresenceList,
+        tag="presence",
+    ),
+)

@@ -77,11 +77,12 @@ class KafkaCommands(Commands):
     def partition_of(self, key: str) -> int:
         return partition_for(key, self._partitions)
 
-    async def send(self, topic: str, key: str, value: bytes) -> None:
+    async def send(self, topic: str, key: str, value: bytes) -> int:
         producer = await self._connected()
         try:
             async with asyncio.timeout(DEADLINE):
-                await producer.send_and_wait(topic, value, key=key.encode(), partition=self.partition_of(key))
+                sent = await producer.send_and_wait(topic, value, key=key.encode(), partition=self.partition_of(key))
+                return int(sent.offset)
         except (KafkaError, TimeoutError) as exc:
             self._lose(producer, f"no acknowledgement in time: {type(exc).__name__}")
             raise UnavailableError("Kafka has not acknowledged the command in time") from exc

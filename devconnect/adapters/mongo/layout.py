@@ -20,11 +20,14 @@ MAIL_KEPT = timedelta(days=14)
 class Index(Struct, frozen=True):
     """An index on one field; with `expires` the field is the time at which the document goes.
 
-    The embedded server gets no such index: there the expired go whenever `ensure_indexes` is called.
+    The embedded server gets no such index: there the expired go whenever `ensure_indexes` is called. Nor does it get
+    one on a list of texts, `each` of which is looked for, the newest by `then` first: it would find none through it.
     """
 
     field: str
     expires: bool = False
+    each: bool = False
+    then: str = ""
 
 
 class Collection(Struct, frozen=True, kw_only=True):
@@ -45,32 +48,45 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 USERS = "users"
-SESSIONS = "sessions"
+LOGINS = "logins"
 CREDENTIALS = "credentials"
+PASSWORDS = "passwords"
 CONNECTIONS = "connections"
 RELATIONS = "relations"
 CONVERSATIONS = "conversations"
 MESSAGES = "messages"
+TALKS = "talks"
+WORDS = "words"
+REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
+AUDIT = "audit"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
 LAYOUT: tuple[Collection, ...] = (
     Collection(
         name=USERS,
         id="user id",
-        fields="model.User; created: created_key, for the feed",
+        fields="model.User; created: created_key, for the feed, or null for one that is deleted",
         indexes=(Index("created"),),
     ),
-    Collection(name=SESSIONS, id="session id", fields="model.Session"),
-    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="user, password_hash"),
+    Collection(name=LOGINS, id="user id", fields="model.Logins"),
+    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="model.Reservation: user, seq"),
+    Collection(name=PASSWORDS, id="user id", fields="model.Secret: seq, password_hash"),
     Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
     Collection(
         name=RELATIONS,
         id="user:other, twice a connection",
-        fields="seq, user, other, state, by, at; k: relation_key; theirs: the same where `other` did it, else null",
-        indexes=(Index("k"), Index("theirs")),
+        fields="seq, user, other, state, by, at; k: relation_key; theirs and mine: the same where `other` or `user` "
+        "did it, else null",
+        indexes=(Index("k"), Index("theirs"), Index("mine")),
+    ),
+    Collection(
+        name=REPORTS,
+        id="command id",
+        fields="model.Report; open and closed: report_key in the one that it is, null in the other",
+        indexes=(Index("open"), Index("closed")),
     ),
     Collection(name=CONVERSATIONS, id="pair id", fields="model.Conversation, positions whole"),
     Collection(
@@ -80,10 +96,28 @@ LAYOUT: tuple[Collection, ...] = (
         indexes=(Index("k"),),
     ),
     Collection(
+        name=TALKS,
+        id="user:peer, twice a conversation",
+        fields="seq: when the last message was said; user, peer; k: talk_key",
+        indexes=(Index("k"),),
+    ),
+    Collection(
+        name=WORDS,
+        id="user:message's _id, twice a message",
+        fields="seq; words: user:word each, none of a deleted message; k: words_key",
+        indexes=(Index("k"), Index("words", each=True, then="k")),
+    ),
+    Collection(
         name=NOTIFICATIONS,
         id="user:notification id",
         fields="user, notification, kind, about, at, read_at or null; k: the _id again; unread: the user, or null",
         indexes=(Index("k"), Index("unread")),
+    ),
+    Collection(
+        name=AUDIT,
+        id="event id",
+        fields="model.Audit; k: audit_key",
+        indexes=(Index("k"),),
     ),
     Collection(
         name=DECISIONS,
@@ -102,16 +136,26 @@ LAYOUT: tuple[Collection, ...] = (
 #: Where the documents that commands are decided on are kept.
 COLLECTION_OF: dict[Kind, str] = {
     "user": USERS,
-    "session": SESSIONS,
+    "logins": LOGINS,
     "connection": CONNECTIONS,
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
+    "audit": AUDIT,
+    "report": REPORTS,
 }
 
 FEED = Listing(collection=USERS, key="created", rest=r"\d{13}:.+")
+#: Kept in Redis alone: only its cursors are known here.
+RANKED_FEED = Listing(collection="", key="", rest=r"(?:ranked|active):\d.*")
 ALL_RELATIONS = Listing(collection=RELATIONS, key="k", rest=r"\d{13}:.+")
 THEIR_RELATIONS = Listing(collection=RELATIONS, key="theirs", rest=r"\d{13}:.+")
+OWN_RELATIONS = Listing(collection=RELATIONS, key="mine", rest=r"\d{13}:.+")
+OPEN_REPORTS = Listing(collection=REPORTS, key="open", rest=r"\d{13}:.+")
+CLOSED_REPORTS = Listing(collection=REPORTS, key="closed", rest=r"\d{13}:.+")
+CONVERSATION_LIST = Listing(collection=TALKS, key="k", rest=r"\d{13}:.+")
+FOUND = Listing(collection=WORDS, key="k", rest=r"\d{13}:.+:\d{16}")
 HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
+CHANGES = Listing(collection=AUDIT, key="k", rest=r"\d{13}:.+")
 INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
 
 
@@ -134,6 +178,21 @@ def relation_key(user: str, state: str, at: int, other: str) -> str:
     return f"{user}:{state}:{at:013d}:{other}"
 
 
+def talk_key(user: str, at: int, peer: str) -> str:
+    """Sorts one user's conversations by when the last message was said."""
+    return f"{user}:{at:013d}:{peer}"
+
+
+def words_key(user: str, at: int, message: str) -> str:
+    """Sorts what one user can find by when it was said."""
+    return f"{user}:{at:013d}:{message}"
+
+
+def report_key(at: int, report: str) -> str:
+    """Sorts reports by when they were made."""
+    return f"{at:013d}:{report}"
+
+
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
@@ -144,24 +203,35 @@ def mail_key(kind: str, recipient: str, at: int) -> str:
     return f"{kind}:{recipient}:{at:013d}"
 
 
+def audit_key(user: str, at: int, audit: str) -> str:
+    """Sorts the changes of one user's rights by time."""
+    return f"{user}:{at:013d}:{audit}"
+
+
 async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:
     """Create the indexes that are not there yet; any number of processes may, at once, and as often as they like.
 
     Raises UnavailableError when that isn't done `within` seconds; a repetition carries on.
     """
     async with reaching(within):
-        expiring = await _expires_in_background(db)
+        whole = await _is_whole(db)
         for collection in LAYOUT:
             table = db[collection.name]
             for index in collection.indexes:
-                if not index.expires:
+                if index.each:
+                    if whole:
+                        await table.create_index([(index.field, 1), (index.then, -1)])
+                elif not index.expires:
                     await table.create_index(index.field)
-                elif expiring:
+                elif whole:
                     await table.create_index(index.field, expireAfterSeconds=0)
                 else:
                     await table.delete_many({index.field: {"$lt": datetime.now(UTC)}})
 
 
-async def _expires_in_background(db: Database) -> bool:
-    """Whether an expiring index is free to read beside: the embedded server scans for the expired at each read."""
+async def _is_whole(db: Database) -> bool:
+    """Whether indexes do all that MongoDB's do.
+
+    The embedded server scans for the expired at each read, and through an index on a list finds none of what is in it.
+    """
     return (await db.client.admin.command("buildInfo")).get("process") != "nx_27017"

@@ -31,21 +31,35 @@ def place_of(listing: Listing, cursor: str) -> str:
 
 
 async def newest(
-    db: Database, listing: Listing, prefix: str, after: str | None, *, count: int, fields: list[str] | None = None
+    db: Database,
+    listing: Listing,
+    prefix: str,
+    after: str | None,
+    *,
+    count: int,
+    fields: list[str] | None = None,
+    only: Fields | None = None,
 ) -> list[Fields]:
-    """Up to `count` records of the list of `prefix`, those that follow the place `after`."""
+    """Up to `count` records of the list of `prefix`, those that follow the place `after`; `only` such ones."""
     keys = {"$gt": prefix, "$lt": prefix + (_END if after is None else after)}
-    found = db[listing.collection].find({listing.key: keys}, fields, sort=[(listing.key, -1)], limit=count)
+    query = {listing.key: keys, **(only or {})}
+    return await db[listing.collection].find(query, fields, sort=[(listing.key, -1)], limit=count).to_list(None)
+
+
+async def oldest(db: Database, listing: Listing, prefix: str, after: str | None, *, count: int) -> list[Fields]:
+    """The same from the other end."""
+    keys = {"$gt": prefix + (after or ""), "$lt": prefix + _END}
+    found = db[listing.collection].find({listing.key: keys}, sort=[(listing.key, 1)], limit=count)
     return await found.to_list(None)
 
 
 async def page(
-    db: Database, listing: Listing, prefix: str, cursor: str | None, limit: int
+    db: Database, listing: Listing, prefix: str, cursor: str | None, limit: int, *, only: Fields | None = None
 ) -> tuple[list[Fields], str | None]:
     """One page and the cursor of the next, None after the last. `limit` is 1 to 200."""
     check_limit(limit)
     after = None if cursor is None else place_of(listing, cursor)
-    records = await newest(db, listing, prefix, after, count=limit + 1)
+    records = await newest(db, listing, prefix, after, count=limit + 1, only=only)
     if len(records) <= limit:
         return records, None
     return records[:limit], cursor_of(listing, prefix, records[limit - 1])

@@ -11,26 +11,34 @@ from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Fields
 from devconnect.domain.model import (
     AnyDocument,
+    Audit,
     Connection,
     Conversation,
     Decision,
     Kind,
+    Logins,
     Message,
     Problem,
+    RelationState,
+    Report,
     Reservation,
-    Session,
+    Secret,
     User,
 )
-from devconnect.domain.projections import AddNotification
+from devconnect.domain.projections import AddNotification, PutTalk
+from devconnect.domain.search import Entry
+from devconnect.events.base import other_of
 from devconnect.events.codec import Codec
 from devconnect.events.topics import COMMAND_TO_EVENT
 
 _TYPES: dict[Kind, type[AnyDocument]] = {
     "user": User,
-    "session": Session,
+    "logins": Logins,
     "connection": Connection,
     "conversation": Conversation,
     "message": Message,
+    "audit": Audit,
+    "report": Report,
 }
 
 
@@ -40,9 +48,15 @@ def document_fields(document: AnyDocument) -> Fields:
     fields = {"_id": fields.pop("id"), **fields}
     match document:
         case User():
-            fields["created"] = layout.created_key(document.created_at, document.id)
+            # Of the deleted nothing is listed.
+            fields["created"] = None if document.deleted else layout.created_key(document.created_at, document.id)
+        case Audit():
+            fields["k"] = layout.audit_key(document.user, document.at, document.id)
         case Message():
             fields["k"] = document.id
+        case Report():
+            key = layout.report_key(document.at, document.id)
+            fields["open"], fields["closed"] = (key, None) if document.closed_at is None else (None, key)
     return fields
 
 
@@ -53,26 +67,80 @@ def document_of(kind: Kind, fields: Fields) -> AnyDocument:
 
 
 def relation_fields(connection: Connection) -> Iterator[Fields]:
-    """What is between the two, as each of them sees it."""
+    """What is between the two, as each of them sees it; nothing where nothing ever was."""
     one, other = connection.users
     for user, peer in ((one, other), (other, one)):
-        key = layout.relation_key(user, connection.state, connection.at, peer)
+        state, by, at = _seen_by(user, peer, connection)
+        if state == "none":
+            continue
+        key = layout.relation_key(user, state, at, peer)
         yield {
             "_id": layout.relation_id(user, peer),
             "seq": connection.seq,
             "user": user,
             "other": peer,
-            "state": connection.state,
-            "by": connection.by,
-            "at": connection.at,
+            "state": state,
+            "by": by,
+            "at": at,
             "k": key,
-            "theirs": key if connection.by == peer else None,
+            "theirs": key if by == peer else None,
+            "mine": key if by == user else None,
         }
+
+
+def _seen_by(user: str, peer: str, connection: Connection) -> tuple[RelationState, str, int]:
+    """The state, whose doing it is, and since when."""
+    if user in connection.blocked_by:
+        return "blocked", user, connection.blocked_by[user]
+    if peer in connection.blocked_by:
+        return "barred", peer, connection.at
+    return connection.state, connection.by, connection.at
+
+
+def talk_fields(talk: PutTalk) -> Fields:
+    """A conversation in the list of one of its two people: forward only by time."""
+    return {
+        "_id": layout.relation_id(talk.user, talk.peer),
+        "seq": talk.at,
+        "user": talk.user,
+        "peer": talk.peer,
+        "k": layout.talk_key(talk.user, talk.at, talk.peer),
+    }
+
+
+def words_fields(entry: Entry) -> Fields:
+    """What a user can find a message by."""
+    return {
+        "_id": f"{entry.user}:{entry.message}",
+        "seq": entry.seq,
+        "words": [word_of(entry.user, word) for word in _sought(entry)],
+        "k": layout.words_key(entry.user, entry.at, entry.message),
+    }
+
+
+def _sought(entry: Entry) -> tuple[str, ...]:
+    conversation = entry.message.rpartition(":")[0]
+    return (*entry.words, said_to(other_of(conversation, entry.user))) if entry.words else ()
+
+
+def word_of(user: str, word: str) -> str:
+    """A word as it is indexed: nobody's is anybody else's."""
+    return f"{user}:{word}"
+
+
+def said_to(peer: str) -> str:
+    """What stands for the peer among the words of a message; no word looks like it."""
+    return f"@{peer}"
 
 
 def reservation_fields(reservation: Reservation) -> Fields:
     """Who holds an e-mail address."""
-    return {"_id": reservation.email, "user": reservation.user, "password_hash": reservation.password_hash}
+    return {"_id": reservation.email, "user": reservation.user, "seq": reservation.seq}
+
+
+def secret_fields(secret: Secret) -> Fields:
+    """What opens an account."""
+    return {"_id": secret.user, "seq": secret.seq, "password_hash": secret.password_hash}
 
 
 def notification_fields(added: AddNotification) -> Fields:
@@ -105,6 +173,7 @@ class _Stored(Struct, frozen=True):
     result: dict[str, Any] | None
     problem: Problem | None
     events: tuple[msgspec.Raw, ...]
+    last: int = 0
 
 
 _ENCODER = msgspec.json.Encoder()

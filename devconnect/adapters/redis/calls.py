@@ -21,11 +21,15 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from devconnect.adapters.redis.line import Command
+from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 
-Client = Redis | RedisCluster
-#: A command and its arguments.
-Command = tuple[str | int, ...]
+__all__ = ["Client", "Command", "Pooled", "Script", "Witness", "load", "reaching", "run", "run_all"]
+
+#: The workers', and everybody's on a cluster.
+Pooled = Redis | RedisCluster
+Client = Pooled | Wire
 
 #: Answers that say nothing of the command, only that it can't be done now.
 _NOT_NOW = (ClusterDownError, ClusterError, OutOfMemoryError, ReadOnlyError, TryAgainError)
@@ -89,16 +93,20 @@ def reaching() -> Iterator[None]:
         raise
 
 
-async def run(client: Client, commands: Sequence[Command]) -> list[Any]:
+async def run(client: Client, commands: Sequence[Command], *, raw: bool = False) -> list[Any]:
     """The answers to the commands, in order, all in one round trip, no transaction. Errors as in `reaching`.
 
-    Where the server has lost the scripts they are loaded, and all of it is done again: every command must bear that.
+    Texts are text, or bytes where `raw` asks for that. Where the server has lost the scripts they are loaded, and all
+    of it is done again: every command must bear that.
     """
     with reaching():
         for _ in range(_LOADS):
-            answers = await _round_trip(client, commands)
-            if not any(isinstance(answer, NoScriptError) for answer in answers):
-                return _checked(answers)
+            answers = await _round_trip(client, commands, raw=raw)
+            errors = [answer for answer in answers if isinstance(answer, Exception)]
+            if not errors:
+                return answers
+            if not any(isinstance(error, NoScriptError) for error in errors):
+                raise errors[0]
             await load(client)
     raise UnavailableError("Redis: the scripts are lost as soon as they are loaded")
 
@@ -117,16 +125,40 @@ async def load(client: Client) -> None:
         await client.script_load(script.source)
 
 
-async def _round_trip(client: Client, commands: Sequence[Command]) -> list[Any]:
+async def _round_trip(client: Client, commands: Sequence[Command], *, raw: bool) -> list[Any]:
+    """The answers, error replies among them; None for a witness that isn't known."""
+    if isinstance(client, Wire):
+        answers = await client.ask(commands, raw=raw)
+    else:
+        answers = await _pooled(client, commands)
+        if raw:
+            answers = _encoded(answers)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError) and commands[index][1] in _witnesses:
+            answers[index] = None
+    return answers
+
+
+async def _pooled(client: Pooled, commands: Sequence[Command]) -> list[Any]:
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
     with _cancellable():
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    return [
-        None if isinstance(answer, NoScriptError) and command[1] in _witnesses else answer
-        for command, answer in zip(commands, answers, strict=True)
-    ]
+    return answers
+
+
+def _encoded(answer: Any) -> Any:
+    """The same with bytes in place of texts."""
+    match answer:
+        case str():
+            return answer.encode()
+        case list():
+            return [_encoded(each) for each in answer]
+        case dict():
+            return {_encoded(name): _encoded(value) for name, value in answer.items()}
+        case _:
+            return answer
 
 
 @contextmanager
@@ -142,10 +174,3 @@ def _cancellable() -> Iterator[None]:
     finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
-
-
-def _checked(answers: list[Any]) -> list[Any]:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers

@@ -12,6 +12,7 @@ MESSAGE = r"\d{16}"
 NOTIFICATION = r"\d{13}-.+"
 BUCKET = r"\d{1,9}:.+"
 WINDOW = r".+"
+RANKED = r"ranked:\d{1,16}:\d{1,4}|active:\d{1,16}:(?:\+inf|\d{1,15}(?:\.\d{1,6})?):.*"
 
 
 def encode(place: str) -> str:
@@ -29,6 +30,15 @@ def decode(cursor: str, pattern: str) -> str:
     if not re.fullmatch(pattern, place, re.ASCII | re.DOTALL):
         raise ValueError("not a cursor of this list")
     return place
+
+
+def is_cursor(cursor: str, pattern: str) -> bool:
+    """Whether it stands for a place of the list whose places look like that."""
+    try:
+        decode(cursor, pattern)
+    except ValueError:
+        return False
+    return True
 
 
 def check_limit(limit: int) -> None:

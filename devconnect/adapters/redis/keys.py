@@ -26,6 +26,10 @@ TOMBSTONE_TTL = timedelta(days=30)
 #: A device that hasn't been here for as long is forgotten. Much longer than any lease.
 DEVICE_KEPT = timedelta(days=1)
 ANSWER_TTL = timedelta(days=1)
+#: People of a reader's feed that are ranked, how many such rankings a reader has at once, and for how long after use.
+RANKED_KEPT = 1_000
+RANKINGS_KEPT = 3
+RANKINGS_TTL = timedelta(minutes=15)
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -43,30 +47,49 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:user",
         type="hash",
-        holds="email, tier, role, created_at, profile (JSON), each with its <field>:seq; seq, the newest of them",
+        holds="email, email_verified (0, 1), tier, role, profile and privacy (JSON), created_at, updated_at, deleted "
+        "(1) once it is; each with its <field>:seq; seq, the account's newest",
     ),
-    Key(name="dc:feed", type="zset", holds="<joined at>:<user> of everybody"),
+    Key(name="dc:feed:active", type="zset", holds="everybody who is to be found, by activity (domain.feed.activity)"),
+    Key(name="dc:feed:skill:<skill>", type="zset", holds="those of them who have the skill, by the same"),
+    Key(
+        name="dc:{<user>}:feed",
+        type="hash",
+        holds="skills (JSON), active, hidden, each as it goes forward (seq, hidden_seq); gone, alone, for a month; "
+        "maybe, open, since, version: lists being changed, by how many, since when, to what",
+    ),
+    Key(
+        name="dc:{<user>}:feed:rankings",
+        type="hash",
+        holds="<when made> -> ids of people to meet, best first, at most 1,000; the newest 3",
+        ttl="15 minutes after use",
+    ),
     Key(
         name="dc:{<session>}:session",
         type="hash",
-        holds="user, expires_at; ended, once it is: then it stays so, whatever comes",
-        ttl="until expires_at; 30 days where only the end is known",
+        holds="user, role, ends_at; expires_at as of seq; ended, once it is: then it stays so, whatever comes",
+        ttl="until ends_at; 30 days where that isn't known",
     ),
     Key(
         name="dc:{<user>}:presence",
         type="hash",
-        holds="d:<device> -> until:seq:at, of devices seen in the last day; seen, the newest `at`",
+        holds="d:<device> -> until:seq:at, of devices of the last day; seen, the newest `at`; audience as of audience:seq",
+    ),
+    Key(
+        name="dc:{<user>}:online",
+        type="string",
+        holds="<until>:<seen>:<e, c or n>: the latest until of the devices above, seen, and who may see it",
     ),
     Key(name="dc:{<user>}:relations", type="hash", holds="other -> seq|state|s or o (who did it)|at"),
     Key(
         name="dc:{<user>}:relations:listed",
         type="zset",
-        holds="<state>|all|<at>:<other>|s or o, and <state>|others|… of what others did",
+        holds="<state>|all|<at>:<other>|s or o, and <state>|others|… of what others did, |own|… of what the user did",
     ),
     Key(
         name="dc:{<conversation>}:messages",
         type="zset",
-        holds="the newest messages (JSON) by seq, at most 200, without a gap",
+        holds="the newest messages by seq, at most 200, without a gap: <seq><previous>, 16 digits each, and JSON",
         ttl="30 days after the newest",
     ),
     Key(
@@ -74,6 +97,23 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="last, the newest message's seq; d:<user> and r:<user>, how far each has got",
     ),
+    Key(
+        name="dc:{<conversation>}:changes",
+        type="hash",
+        holds="place of a message -> seq|message, as it was changed last; seq| once that is in the tail",
+        ttl="30 days after the newest",
+    ),
+    Key(
+        name="dc:{<conversation>}:unread:<user>",
+        type="zset",
+        holds="places of what they haven't read, of the newest 200 messages to them that are beyond what they have",
+    ),
+    Key(
+        name="dc:{<conversation>}:unread:<user>:gone",
+        type="zset",
+        holds="those of these 200 that were deleted: no replay brings them back",
+    ),
+    Key(name="dc:{<user>}:conversations", type="zset", holds="peers by when the last message was said"),
     Key(name="dc:{<user>}:notifications", type="zset", holds="<notification>|<JSON>, the newest 500"),
     Key(name="dc:{<user>}:notifications:unread", type="zset", holds="ids of what isn't read, the newest 5,000"),
     Key(
@@ -81,6 +121,23 @@ LAYOUT: tuple[Key, ...] = (
         type="zset",
         holds="ids that were marked read before they came, by the mark's time; the newest 1,000",
         ttl="30 days after the newest",
+    ),
+    Key(
+        name="dc:{<user>}:limit:<kind>",
+        type="zset or string",
+        holds="requests, messages, writes: commands' ids by their time; reads: how many are taken since the first",
+        ttl="a window after the last (zset) or the first use (string)",
+    ),
+    Key(
+        name="dc:{<subject>}:limit:<kind>",
+        type="string",
+        holds="how many are taken, of a client's network (strangers), or of what is throttled (<action>:<of what>)",
+        ttl="a window after the first use",
+    ),
+    Key(
+        name="dc:applied:<topic>",
+        type="hash",
+        holds="<partition> -> the highest seq applied; at:<partition> -> the time up to which all is applied",
     ),
     Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
     Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
@@ -103,12 +160,27 @@ LAYOUT: tuple[Key, ...] = (
 
 EPOCH = "dc:epoch"
 BUILDING = "dc:building:{dc:epoch}"
-FEED = "dc:feed"
+ACTIVE = "dc:feed:active"
 
 
 def user(user_id: str) -> str:
     """The account."""
     return f"dc:{{{user_id}}}:user"
+
+
+def skill(name: str) -> str:
+    """Who has it."""
+    return f"dc:feed:skill:{name}"
+
+
+def listing(user_id: str) -> str:
+    """By what the user is to be found."""
+    return f"dc:{{{user_id}}}:feed"
+
+
+def rankings(user_id: str) -> str:
+    """The pages that the user's feed has begun."""
+    return f"dc:{{{user_id}}}:feed:rankings"
 
 
 def session(session_id: str) -> str:
@@ -119,6 +191,11 @@ def session(session_id: str) -> str:
 def presence(user_id: str) -> str:
     """The user's devices."""
     return f"dc:{{{user_id}}}:presence"
+
+
+def online(user_id: str) -> str:
+    """Until when the user is here, and when they were last seen."""
+    return f"dc:{{{user_id}}}:online"
 
 
 def relations(user_id: str) -> str:
@@ -141,6 +218,26 @@ def positions(conversation: str) -> str:
     return f"dc:{{{conversation}}}:positions"
 
 
+def changes(conversation: str) -> str:
+    """The messages of it that were changed."""
+    return f"dc:{{{conversation}}}:changes"
+
+
+def unread_messages(conversation: str, user_id: str) -> str:
+    """What the user hasn't read of it."""
+    return f"dc:{{{conversation}}}:unread:{user_id}"
+
+
+def gone_messages(conversation: str, user_id: str) -> str:
+    """What the user needn't read any more."""
+    return f"{unread_messages(conversation, user_id)}:gone"
+
+
+def conversations(user_id: str) -> str:
+    """Whom the user has talked with."""
+    return f"dc:{{{user_id}}}:conversations"
+
+
 def notifications(user_id: str) -> str:
     """The newest notifications."""
     return f"dc:{{{user_id}}}:notifications"
@@ -154,6 +251,16 @@ def unread(user_id: str) -> str:
 def marks(user_id: str) -> str:
     """Read marks that wait for their notification."""
     return f"dc:{{{user_id}}}:notifications:marks"
+
+
+def limit(subject: str, kind: str) -> str:
+    """What a user, a network or whoever else has used of a quota."""
+    return f"dc:{{{subject}}}:limit:{kind}"
+
+
+def applied(topic: str) -> str:
+    """How far the events of a topic are applied."""
+    return f"dc:applied:{topic}"
 
 
 def answer(command: str) -> str:

@@ -25,7 +25,7 @@ return 1
 """)
 
 PUT_USER = Script("""
--- KEYS user; ARGV seq, then field, value, ...
+-- KEYS user, then whatever goes with a closed account; ARGV seq, then field, value, ...
 local seq = tonumber(ARGV[1])
 for i = 2, #ARGV, 2 do
   local stored = redis.call('HGET', KEYS[1], ARGV[i] .. ':seq')
@@ -37,12 +37,23 @@ local newest = redis.call('HGET', KEYS[1], 'seq')
 if not newest or seq > tonumber(newest) then
   redis.call('HSET', KEYS[1], 'seq', ARGV[1])
 end
+for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
 """)
 
 PUT_SESSION = Script("""
--- KEYS session; ARGV user, expires_at. What has ended keeps its mark, and goes when it would have ended anyway.
-redis.call('HSET', KEYS[1], 'user', ARGV[1], 'expires_at', ARGV[2])
-redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+-- KEYS session; ARGV seq, user, expires_at, milliseconds to keep a session for of which only this is known, then, where
+-- they are known, role and ends_at. What has ended keeps its mark, and goes when it would have ended at the latest.
+redis.call('HSET', KEYS[1], 'user', ARGV[2])
+local stored = redis.call('HGET', KEYS[1], 'seq')
+if not stored or tonumber(ARGV[1]) > tonumber(stored) then
+  redis.call('HSET', KEYS[1], 'expires_at', ARGV[3], 'seq', ARGV[1])
+end
+if ARGV[5] then
+  redis.call('HSET', KEYS[1], 'role', ARGV[5], 'ends_at', ARGV[6])
+  redis.call('PEXPIREAT', KEYS[1], ARGV[6])
+elseif redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 """)
 
 END_SESSION = Script("""
@@ -54,23 +65,42 @@ end
 """)
 
 SET_PRESENCE = Script("""
--- KEYS presence; ARGV device, until, at, seq, milliseconds that a device is kept for
+-- KEYS presence, online, user; ARGV device, until, at, seq, milliseconds that a device is kept for
+if redis.call('HGET', KEYS[3], 'deleted') == '1' then return end
 local field = 'd:' .. ARGV[1]
 local stored = redis.call('HGET', KEYS[1], field)
 if not stored or tonumber(ARGV[4]) > tonumber(string.match(stored, ':(%d+):')) then
   redis.call('HSET', KEYS[1], field, ARGV[2] .. ':' .. ARGV[4] .. ':' .. ARGV[3])
 end
-local seen = tonumber(redis.call('HGET', KEYS[1], 'seen') or '-1')
-if tonumber(ARGV[3]) <= seen then return end
-redis.call('HSET', KEYS[1], 'seen', ARGV[3])
+local seen = redis.call('HGET', KEYS[1], 'seen')
+local newer = not seen or tonumber(ARGV[3]) > tonumber(seen)
+if newer then
+  seen = ARGV[3]
+  redis.call('HSET', KEYS[1], 'seen', seen)
+end
 local devices = redis.call('HGETALL', KEYS[1])
 local forget = tonumber(ARGV[3]) - tonumber(ARGV[5])
+local latest = '0'
 for i = 1, #devices, 2 do
   local till, at = string.match(devices[i + 1], '^(%d+):%d+:(%d+)$')
-  if till and tonumber(till) < forget and tonumber(at) < forget then
-    redis.call('HDEL', KEYS[1], devices[i])
+  if till then
+    if newer and tonumber(till) < forget and tonumber(at) < forget then
+      redis.call('HDEL', KEYS[1], devices[i])  -- it was here before `seen`, which says as much
+    elseif tonumber(till) > tonumber(latest) then
+      latest = till
+    end
   end
 end
+redis.call('SET', KEYS[2], latest .. ':' .. seen .. ':' .. (redis.call('HGET', KEYS[1], 'audience') or 'c'))
+""")
+
+SET_AUDIENCE = Script("""
+-- KEYS presence, online; ARGV audience (its first letter), seq
+local stored = redis.call('HGET', KEYS[1], 'audience:seq')
+if stored and tonumber(ARGV[2]) <= tonumber(stored) then return end
+redis.call('HSET', KEYS[1], 'audience', ARGV[1], 'audience:seq', ARGV[2])
+local here = string.match(redis.call('GET', KEYS[2]) or '', '^%d+:%d+:')
+if here then redis.call('SET', KEYS[2], here .. ARGV[1]) end
 """)
 
 PUT_RELATION = Script("""
@@ -78,8 +108,7 @@ PUT_RELATION = Script("""
 local function members(state, who, at)
   local place = at .. ':' .. ARGV[1] .. '|' .. who
   local all = state .. '|all|' .. place
-  if who == 'o' then return {all, state .. '|others|' .. place} end
-  return {all}
+  return {all, state .. (who == 'o' and '|others|' or '|own|') .. place}
 end
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
 if stored then
@@ -94,31 +123,81 @@ end
 """)
 
 APPEND_MESSAGE = Script("""
--- KEYS messages, positions; ARGV seq, previous, message, how many are kept, milliseconds to keep them for
+-- KEYS messages, positions, changes; ARGV seq, previous, message, how many are kept, milliseconds to keep them for
 local last = redis.call('HGET', KEYS[2], 'last')
 if last and tonumber(ARGV[1]) <= tonumber(last) then return end
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 if newest and tonumber(newest) ~= tonumber(ARGV[2]) then
   redis.call('DEL', KEYS[1])  -- something is missing between: what was held is no tail any more
 end
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3])
+local change = redis.call('HGET', KEYS[3], ARGV[1])  -- one that has overtaken the message
+local seq, changed = string.match(change or '', '^(%d+)|(.*)$')
+if seq then redis.call('HSET', KEYS[3], ARGV[1], seq .. '|') end
+redis.call('ZADD', KEYS[1], ARGV[1], changed or ARGV[3])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'last', ARGV[1])
 """)
 
+REPLACE_MESSAGE = Script("""
+-- KEYS messages, positions, changes; ARGV place, seq of the change, message, how many are kept, milliseconds
+local stored = tonumber(string.match(redis.call('HGET', KEYS[3], ARGV[1]) or '', '^%d+') or '0')
+if tonumber(ARGV[2]) <= stored then return end
+local held = #redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1]) > 0
+if held then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])
+  redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3])
+elseif tonumber(redis.call('HGET', KEYS[2], 'last') or '0') >= tonumber(ARGV[1]) then
+  redis.call('HDEL', KEYS[3], ARGV[1])  -- it is not held any more, and won't be again
+  return
+end
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2] .. '|' .. (held and '' or ARGV[3]))
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+if redis.call('HLEN', KEYS[3]) > tonumber(ARGV[4]) then
+  local oldest = tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or '0')
+  for _, place in ipairs(redis.call('HKEYS', KEYS[3])) do
+    if tonumber(place) < oldest then redis.call('HDEL', KEYS[3], place) end
+  end
+end
+""")
+
+PUT_UNREAD = Script("""
+-- KEYS positions, unread, gone; ARGV user, how many of both are kept, then place, 1 where it was deleted, ...
+-- Of the newest places beyond what was read each is in one of the two: so their order means nothing.
+local read = tonumber(redis.call('HGET', KEYS[1], 'r:' .. ARGV[1]) or '0')
+for i = 3, #ARGV, 2 do
+  local place = ARGV[i]
+  if tonumber(place) > read then
+    if ARGV[i + 1] == '1' then
+      redis.call('ZREM', KEYS[2], place)
+      redis.call('ZADD', KEYS[3], place, place)
+    elseif not redis.call('ZSCORE', KEYS[3], place) then
+      redis.call('ZADD', KEYS[2], place, place)
+    end
+  end
+end
+for _ = ARGV[2] + 1, redis.call('ZCARD', KEYS[2]) + redis.call('ZCARD', KEYS[3]) do
+  local new = tonumber(redis.call('ZRANGE', KEYS[2], 0, 0)[1] or 'inf')
+  local gone = tonumber(redis.call('ZRANGE', KEYS[3], 0, 0)[1] or 'inf')
+  redis.call('ZREMRANGEBYRANK', new < gone and KEYS[2] or KEYS[3], 0, 0)
+end
+""")
+
 MOVE_POSITION = Script("""
--- KEYS positions; ARGV user, delivered, read
+-- KEYS positions, unread, gone; ARGV user, delivered, read
 local function move(field, to)
   local stored = tonumber(redis.call('HGET', KEYS[1], field) or '0')
   if tonumber(to) > stored then redis.call('HSET', KEYS[1], field, to) end
 end
 move('d:' .. ARGV[1], ARGV[2])
 move('r:' .. ARGV[1], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[3])
 """)
 
 ADD_NOTIFICATION = Script("""
--- KEYS notifications, unread, marks; ARGV id, member (id|JSON), how many are kept, how many unread ones
+-- KEYS notifications, unread, marks, user; ARGV id, member (id|JSON), how many are kept, how many unread ones
+if redis.call('HGET', KEYS[4], 'deleted') == '1' then return end
 -- '}' follows '|': what lies between are the members of this id.
 local there = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1] .. '|', '(' .. ARGV[1] .. '}', 'LIMIT', 0, 1)
 if #there > 0 then return end
@@ -204,4 +283,16 @@ if tonumber(ARGV[2]) > stored then
   return tonumber(ARGV[2])
 end
 return stored
+""")
+
+MOVE_APPLIED = Script("""
+-- KEYS applied; ARGV partition, seq, at, ...: each forward only
+local function move(field, to)
+  local stored = tonumber(redis.call('HGET', KEYS[1], field) or '0')
+  if tonumber(to) > stored then redis.call('HSET', KEYS[1], field, to) end
+end
+for i = 1, #ARGV, 3 do
+  move(ARGV[i], ARGV[i + 1])
+  move('at:' .. ARGV[i], ARGV[i + 2])
+end
 """)

@@ -1,28 +1,36 @@
-"""ports.projections.Projections on Redis: each update is one script call, and a batch is one round trip."""
+"""ports.projections.Projections on Redis: an update is one script call, a batch one round trip (the feed: three)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from devconnect.adapters.redis import keys, lua
+from devconnect.adapters.redis import feed, history, keys, lua
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
+from devconnect.adapters.redis.gathering import PutUnreads, gathered
+from devconnect.domain.feed import FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser
+from devconnect.domain.model import UNREAD_KEPT
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
+    DelUser,
     EndSession,
-    ListUser,
     MarkNotificationsRead,
     MovePosition,
+    MoveSession,
     PutRelation,
     PutSession,
+    PutTalk,
     PutUser,
+    ReplaceMessage,
+    SetAudience,
     SetPresence,
     Update,
 )
 from devconnect.events.base import new_id
+from devconnect.ports.projections import Mark
 from devconnect.ports.truth import UnavailableError
 
 
@@ -38,9 +46,16 @@ class RedisProjections:
         self._mark = ""
         self._since: Witness | None = None
 
-    async def apply(self, updates: Sequence[Update]) -> None:
+    async def apply(self, updates: Sequence[Update | FeedUpdate]) -> None:
         """Apply the updates in order; truth.UnavailableError when that can't be done now."""
-        await run_all(self._client, [_COMMANDS[type(update)](update) for update in updates])
+        found = gathered(updates)
+        answers = await run_all(self._client, [_COMMANDS[type(update)](update) for update in found])
+        await feed.carry_out(self._client, found, answers)
+
+    async def applied(self, topic: str, marks: Mapping[int, Mark]) -> None:
+        """Say how far each partition of the topic is applied; truth.UnavailableError when that can't be said now."""
+        moves = [number for partition, mark in marks.items() for number in (partition, mark.seq, mark.at)]
+        await run(self._client, [lua.MOVE_APPLIED([keys.applied(topic)], *moves)])
 
     async def complete(self) -> bool:
         """Whether that was said, and this Redis not wiped since; truth.UnavailableError when it can't be known."""
@@ -81,12 +96,27 @@ def _put_user(update: PutUser) -> Command:
     return lua.PUT_USER([keys.user(update.user)], update.seq, *fields)
 
 
-def _list_user(update: ListUser) -> Command:
-    return ("ZADD", keys.FEED, 0, keys.dated(update.at, update.user))
+def _del_user(update: DelUser) -> Command:
+    fields = [text for item in update.fields.items() for text in item]
+    gone = [keys.presence(update.user), keys.online(update.user), *_inbox(update.user)]
+    return lua.PUT_USER([keys.user(update.user), *gone], update.seq, *fields)
 
 
 def _put_session(update: PutSession) -> Command:
-    return lua.PUT_SESSION([keys.session(update.session)], update.user, update.expires_at)
+    return lua.PUT_SESSION(
+        [keys.session(update.session)],
+        update.seq,
+        update.user,
+        update.expires_at,
+        _ms(keys.TOMBSTONE_TTL),
+        update.role,
+        update.ends_at,
+    )
+
+
+def _move_session(update: MoveSession) -> Command:
+    kept = _ms(keys.TOMBSTONE_TTL)
+    return lua.PUT_SESSION([keys.session(update.session)], update.seq, update.user, update.expires_at, kept)
 
 
 def _end_session(update: EndSession) -> Command:
@@ -95,7 +125,13 @@ def _end_session(update: EndSession) -> Command:
 
 def _set_presence(update: SetPresence) -> Command:
     kept = _ms(keys.DEVICE_KEPT)
-    return lua.SET_PRESENCE([keys.presence(update.user)], update.session, update.until, update.at, update.seq, kept)
+    own = [keys.presence(update.user), keys.online(update.user), keys.user(update.user)]
+    return lua.SET_PRESENCE(own, update.session, update.until, update.at, update.seq, kept)
+
+
+def _set_audience(update: SetAudience) -> Command:
+    own = [keys.presence(update.user), keys.online(update.user)]
+    return lua.SET_AUDIENCE(own, update.audience[0], update.seq)
 
 
 def _put_relation(update: PutRelation) -> Command:
@@ -105,25 +141,44 @@ def _put_relation(update: PutRelation) -> Command:
 
 
 def _append_message(update: AppendMessage) -> Command:
+    kept, ttl = keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
     return lua.APPEND_MESSAGE(
-        [keys.messages(update.conversation), keys.positions(update.conversation)],
-        update.seq,
-        update.previous,
-        msgspec.json.encode(update).decode(),
-        keys.MESSAGES_KEPT,
-        _ms(keys.MESSAGES_TTL),
+        _tail(update.conversation), update.seq, update.previous, history.encode(update), kept, ttl
     )
 
 
+def _replace_message(update: ReplaceMessage) -> Command:
+    message, kept, ttl = update.message, keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
+    return lua.REPLACE_MESSAGE(_tail(message.conversation), message.seq, update.seq, history.encode(message), kept, ttl)
+
+
+def _tail(conversation: str) -> list[str]:
+    return [keys.messages(conversation), keys.positions(conversation), keys.changes(conversation)]
+
+
 def _move_position(update: MovePosition) -> Command:
-    return lua.MOVE_POSITION([keys.positions(update.conversation)], update.user, update.delivered, update.read)
+    read_by = _unread(update.conversation, update.user)
+    return lua.MOVE_POSITION(read_by, update.user, update.delivered, update.read)
+
+
+def _put_unreads(update: PutUnreads) -> Command:
+    places = [number for place, gone in update.places for number in (place, int(gone))]
+    return lua.PUT_UNREAD(_unread(update.conversation, update.user), update.user, UNREAD_KEPT, *places)
+
+
+def _unread(conversation: str, user: str) -> list[str]:
+    unread, gone = keys.unread_messages(conversation, user), keys.gone_messages(conversation, user)
+    return [keys.positions(conversation), unread, gone]
+
+
+def _put_talk(update: PutTalk) -> Command:
+    return ("ZADD", keys.conversations(update.user), "GT", update.at, update.peer)
 
 
 def _add_notification(update: AddNotification) -> Command:
     member = f"{update.notification}|{msgspec.json.encode(update).decode()}"
-    return lua.ADD_NOTIFICATION(
-        _inbox(update.user), update.notification, member, keys.NOTIFICATIONS_KEPT, keys.UNREAD_KEPT
-    )
+    own = [*_inbox(update.user), keys.user(update.user)]
+    return lua.ADD_NOTIFICATION(own, update.notification, member, keys.NOTIFICATIONS_KEPT, keys.UNREAD_KEPT)
 
 
 def _mark_read(update: MarkNotificationsRead) -> Command:
@@ -141,12 +196,21 @@ def _ms(span: timedelta) -> int:
 
 _COMMANDS: dict[type, Callable[[Any], Command]] = {
     PutUser: _put_user,
-    ListUser: _list_user,
+    ListUser: feed.place,
+    TouchUser: feed.place,
+    HideUser: feed.place,
+    UnlistUser: feed.place,
+    DelUser: _del_user,
     PutSession: _put_session,
+    MoveSession: _move_session,
     EndSession: _end_session,
     SetPresence: _set_presence,
+    SetAudience: _set_audience,
     PutRelation: _put_relation,
     AppendMessage: _append_message,
+    ReplaceMessage: _replace_message,
+    PutUnreads: _put_unreads,
+    PutTalk: _put_talk,
     MovePosition: _move_position,
     AddNotification: _add_notification,
     MarkNotificationsRead: _mark_read,

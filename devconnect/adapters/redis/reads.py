@@ -1,19 +1,22 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
+from redis.asyncio.cluster import RedisCluster
 
-from devconnect.adapters.redis import cursors, keys, lua
+from devconnect.adapters.redis import cursors, history, keys, lua, talks
 from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.feed_reads import read_feed
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
-from devconnect.domain.model import ConnectionState
-from devconnect.domain.projections import AddNotification, AppendMessage
-from devconnect.events.base import pair_of
-from devconnect.events.facts import Profile
+from devconnect.domain.model import RelationState
+from devconnect.domain.projections import AddNotification
+from devconnect.events.facts import Privacy, Profile
 from devconnect.ports.reads import (
+    ConversationView,
+    HistoryPage,
     MessageView,
     NotificationView,
     Page,
@@ -23,14 +26,26 @@ from devconnect.ports.reads import (
     SessionView,
     Source,
     UserView,
+    no_relation,
 )
 
-#: A page of the feed looks at so many people at most: it may be short, and still have a next one.
-FEED_SCAN = 5_000
-_USER_FIELDS = ("email", "tier", "role", "created_at", "profile", "seq")
-_MESSAGE = msgspec.json.Decoder(AppendMessage)
+_USER_FIELDS = (
+    "email",
+    "tier",
+    "role",
+    "created_at",
+    "profile",
+    "seq",
+    "updated_at",
+    "email_verified",
+    "privacy",
+    "deleted",
+)
+_SESSION_FIELDS = ("user", "expires_at", "ended", "ends_at", "role")
 _NOTIFICATION = msgspec.json.Decoder(AddNotification)
+_STATES: dict[str, RelationState] = {state: state for state in get_args(RelationState)}
 _PROFILE = msgspec.json.Decoder(Profile)
+_PRIVACY = msgspec.json.Decoder(Privacy)
 _EPOCH: Command = ("GET", keys.EPOCH)
 
 
@@ -52,14 +67,11 @@ class RedisReads:
 
         A server that was started a moment ago may have missed the end of a session: it is believed in nothing but ends.
         """
-        login: Command = ("HMGET", keys.session(session), "user", "expires_at", "ended")
-        sure = lua.SESSIONS_KNOWN([keys.session(session)])
-        epoch, witness, found, account = await run(self._client, [_EPOCH, sure, login, _user_command(user)])
-        view = _session_view(session, found)
-        if epoch is None or witness is None:
-            # What was projected of it may be older than its end. That it has ended stays true.
-            return view if view is not None and view.ended else None, None
-        return view, _user_view(user, account)
+        return session_views(session, user, await run(self._client, session_commands(session, user)))
+
+    def remembered(self, session: str, user: str) -> tuple[SessionView, UserView] | None:
+        """None: nothing is kept here."""
+        return None
 
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
@@ -68,47 +80,24 @@ class RedisReads:
             return [None] * len(ids)
         return [_user_view(user, fields) for user, fields in zip(ids, found, strict=True)]
 
-    async def feed(self, user: str, cursor: str | None, limit: int) -> Page[str] | None:
-        """Ids of people, newest first, without the user and whoever anything is, or was, between them and the user.
-
-        A page may be shorter than `limit`, even empty, and have a next one, when most of the newest are known.
-        """
+    async def feed(self, user: str, cursor: str | None, limit: int, skills: Sequence[str] = ()) -> Page[str] | None:
+        """Ids of people to meet, ranked; None also for a cursor that the database gave: it goes on there."""
         cursors.check_limit(limit)
-        after = None if cursor is None else cursors.decode(cursor, cursors.DATED)
-        found: list[str] = []
-        scanned, block = 0, max(100, 2 * limit)
-        while scanned < FEED_SCAN:
-            candidates = await self._joined(after, block)
-            if candidates is None:
-                return None
-            found += await self._strangers(user, candidates)
-            if len(found) > limit:
-                return _feed_page(found[:limit], found[limit - 1])
-            if len(candidates) < block:
-                return _feed_page(found, None)
-            after, scanned = candidates[-1], scanned + block
-            block = min(2 * block, FEED_SCAN)
-        return _feed_page(found, after)
-
-    async def _joined(self, after: str | None, count: int) -> list[str] | None:
-        """Places in the feed that follow `after`."""
-        epoch, found = await run(self._client, [_EPOCH, _newest(keys.FEED, "-", _below(after), count)])
-        return None if epoch is None else found
-
-    async def _strangers(self, user: str, places: Sequence[str]) -> list[str]:
-        if not places:
-            return []
-        ids = [_name(place) for place in places]
-        (known,) = await run(self._client, [("HMGET", keys.relations(user), *ids)])
-        pairs = zip(places, ids, known, strict=True)
-        return [place for place, other, relation in pairs if relation is None and other != user]
+        return await read_feed(self._client, user, cursor, limit, skills)
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self,
+        user: str,
+        state: RelationState,
+        cursor: str | None,
+        limit: int,
+        *,
+        by_others: bool = False,
+        by_me: bool = False,
     ) -> Page[RelationView] | None:
-        """What stands in this state between the user and others, newest first; `by_others`: only what they did."""
+        """What stands in this state between the user and others, newest first; of one side only, where that is said."""
         cursors.check_limit(limit)
-        prefix = f"{state}|{'others' if by_others else 'all'}|"
+        prefix = f"{state}|{'others' if by_others else 'own' if by_me else 'all'}|"
         top = "~" if cursor is None else cursors.decode(cursor, cursors.DATED)
         listed = _newest(keys.relations_listed(user), f"[{prefix}", f"({prefix}{top}|", limit + 1)
         epoch, members = await run(self._client, [_EPOCH, listed])
@@ -118,37 +107,64 @@ class RedisReads:
         views = tuple(_relation_view(user, state, place) for place in places[:limit])
         return Page(views, cursors.encode(places[limit - 1].rpartition("|")[0]) if len(places) > limit else None)
 
-    async def history(self, conversation: str, cursor: str | None, limit: int) -> Page[MessageView] | None:
-        """Messages, newest first; None for a page that isn't wholly in what is held of the conversation."""
-        cursors.check_limit(limit)
-        top = "+inf" if cursor is None else f"({int(cursors.decode(cursor, cursors.MESSAGE))}"
-        key = keys.messages(conversation)
-        page: Command = ("ZREVRANGEBYSCORE", key, top, "-inf", "LIMIT", 0, limit)
-        epoch, found, oldest = await run(self._client, [_EPOCH, page, ("ZRANGE", key, 0, 0)])
-        if epoch is None or not oldest:
+    async def relations_to(self, user: str, others: Sequence[str]) -> list[RelationView] | None:
+        """What is between the user and each of these, in the order asked for."""
+        if not others:
+            return []
+        epoch, found = await run(self._client, [_EPOCH, ("HMGET", keys.relations(user), *others)])
+        if epoch is None:
             return None
-        messages = [_MESSAGE.decode(text) for text in found]
-        # Each message names the one before it: 0 is the beginning, and a page that is full needs nothing beyond it.
-        before = messages[-1].previous if messages else _MESSAGE.decode(oldest[0]).previous
-        if before and len(messages) < limit:
-            return None
-        place = cursors.encode(f"{messages[-1].seq:016d}") if before else None
-        return Page(tuple(map(_message_view, messages)), place)
+        return [_relation(user, other, stored) for other, stored in zip(others, found, strict=True)]
+
+    async def relation(self, user: str, other: str) -> RelationView | None:
+        """What is between the two as `user` has it; None where it isn't known here."""
+        found = await self.relations_to(user, [other])
+        return None if found is None else found[0]
+
+    async def conversations(self, user: str, cursor: str | None, limit: int) -> Page[ConversationView] | None:
+        """The user's conversations; None for a page of which not each is held to its last message."""
+        return await talks.read_conversations(self._client, user, cursor, limit)
+
+    async def conversation(self, user: str, peer: str) -> ConversationView | None:
+        """The user's conversation with a peer; None where it isn't held to its last message."""
+        found = await talks.read_talks(self._client, user, [peer])
+        return None if found is None else found[0]
+
+    async def history(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> Page[MessageView] | None:
+        """Messages, newest or oldest first; None for a page that isn't wholly in what is held of the conversation."""
+        return await history.read(self._client, conversation, cursor, limit, forward=forward)
+
+    async def history_json(
+        self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
+    ) -> HistoryPage | None:
+        """The same as it is sent, with the positions."""
+        return await history.read_json(self._client, conversation, cursor, limit, forward=forward)
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got; None for a conversation of which nothing is held."""
         epoch, fields = await run(self._client, [_EPOCH, ("HGETALL", keys.positions(conversation))])
-        if epoch is None or not fields:
-            return None
-        return [
-            PositionView(user=user, delivered=int(fields.get(f"d:{user}", 0)), read=int(fields.get(f"r:{user}", 0)))
-            for user in pair_of(conversation)
-        ]
+        return None if epoch is None else history.positions(conversation, fields) or None
 
-    async def presence(self, ids: Sequence[str], now: int) -> list[PresenceView]:
+    async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         """Who is here, in the order asked for. Who was never heard of is not."""
-        found = await run(self._client, [("HGETALL", keys.presence(user)) for user in ids])
-        return [_presence_view(user, fields, now) for user, fields in zip(ids, found, strict=True)]
+        if not ids:
+            return []
+        names = [keys.online(user) for user in ids]
+        # A reader whose connections aren't known (any more) is connected with nobody.
+        standing: list[Command] = [] if reader is None else [("HMGET", keys.relations(reader), *ids)]
+        if isinstance(self._client, RedisCluster):
+            answers = await run(self._client, [*(("GET", name) for name in names), *standing])
+            found, relations = answers[: len(names)], answers[len(names) :]
+        else:
+            found, *relations = await run(self._client, [("MGET", *names), *standing])
+        if reader is None:
+            return [_presence_view(user, text, now) for user, text in zip(ids, found, strict=True)]
+        return [
+            _presence_view(user, text if user == reader or _may_see(text, stored) else None, now)
+            for user, text, stored in zip(ids, found, relations[0], strict=True)
+        ]
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first; None for a page that reaches beyond the ones that are held."""
@@ -184,6 +200,22 @@ class RedisReads:
         return await read_table(self._client, name, cursor, limit)
 
 
+def session_commands(session: str, user: str) -> list[Command]:
+    """What is asked to know a session and its user; `session_views` understands the answers."""
+    login: Command = ("HMGET", keys.session(session), *_SESSION_FIELDS)
+    return [_EPOCH, lua.SESSIONS_KNOWN([keys.session(session)]), login, _user_command(user)]
+
+
+def session_views(session: str, user: str, answers: Sequence[Any]) -> tuple[SessionView | None, UserView | None]:
+    """What may be believed: only ends, and nobody's account, unless all is known to be here."""
+    epoch, witness, found, account = answers
+    view = _session_view(session, found)
+    if epoch is None or witness is None:
+        # What was projected of it may be older than its end. That it has ended stays true.
+        return view if view is not None and view.ended else None, None
+    return view, _user_view(user, account)
+
+
 def _newest(key: str, low: str, top: str, count: int) -> Command:
     return ("ZREVRANGEBYLEX", key, top, low, "LIMIT", 0, count)
 
@@ -192,23 +224,16 @@ def _below(place: str | None) -> str:
     return "+" if place is None else f"({place}"
 
 
-def _name(place: str) -> str:
-    return place.partition(":")[2]
-
-
-def _feed_page(places: Sequence[str], last: str | None) -> Page[str]:
-    return Page(tuple(map(_name, places)), None if last is None else cursors.encode(last))
-
-
 def _user_command(user: str) -> Command:
     return ("HMGET", keys.user(user), *_USER_FIELDS)
 
 
 def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
     """None also for a user of whom only a part has come yet."""
-    if None in fields:
+    *known, deleted = fields
+    if None in known:
         return None
-    email, tier, role, created_at, profile, seq = fields
+    email, tier, role, created_at, profile, seq, updated_at, verified, privacy = known
     return UserView(
         id=user,
         email=email,
@@ -217,38 +242,56 @@ def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
         role=role,
         created_at=int(created_at),
         seq=int(seq),
+        updated_at=int(updated_at),
+        email_verified=verified == "1",
+        privacy=_PRIVACY.decode(privacy),
+        deleted=deleted == "1",
     )
 
 
 def _session_view(session: str, fields: Sequence[Any]) -> SessionView | None:
-    user, expires_at, ended = fields
-    if user is None:
+    """None also for an open session of which only its renewal has come yet."""
+    user, expires_at, ended, ends_at, role = fields
+    if user is None or (ended is None and role is None):
         return None
-    return SessionView(id=session, user=user, expires_at=int(expires_at or 0), ended=ended is not None)
+    return SessionView(
+        id=session,
+        user=user,
+        expires_at=int(expires_at or 0),
+        ended=ended is not None,
+        ends_at=int(ends_at or 0),
+        role=role or "member",
+    )
 
 
-def _relation_view(user: str, state: ConnectionState, place: str) -> RelationView:
+def _relation(user: str, other: str, stored: str | None) -> RelationView:
+    if stored is None:
+        return no_relation(other)
+    _, state, who, at = stored.split("|")
+    known: RelationState = _STATES[state]
+    return RelationView(user=other, state=known, by=user if who == "s" else other, at=int(at))
+
+
+def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
     dated, _, who = place.rpartition("|")
     at, _, other = dated.partition(":")
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
 
 
-def _message_view(message: AppendMessage) -> MessageView:
-    return MessageView(
-        id=message.message,
-        conversation=message.conversation,
-        seq=message.seq,
-        sender=message.sender,
-        recipient=message.recipient,
-        text=message.text,
-        at=message.at,
-    )
+def _may_see(online: str | None, relation: str | None) -> bool:
+    """Whether this presence is shown to somebody with this relation to whose it is."""
+    if online is None or (relation is not None and "|barred|" in relation):
+        return False
+    audience = online[-1]
+    return audience == "e" or (audience == "c" and relation is not None and "|accepted|" in relation)
 
 
-def _presence_view(user: str, fields: dict[str, str], now: int) -> PresenceView:
-    devices = {name: int(value.partition(":")[0]) for name, value in fields.items() if name.startswith("d:")}
-    seen = presence.last_seen(devices, int(fields.get("seen", 0)), now)
-    return PresenceView(user=user, online=presence.is_online(devices, now), last_seen=seen)
+def _presence_view(user: str, online: str | None, now: int) -> PresenceView:
+    if online is None:
+        return PresenceView(user=user, online=False, last_seen=0)
+    until, seen, _ = online.split(":")
+    is_online, last_seen = presence.sight(int(until), int(seen), now)
+    return PresenceView(user=user, online=is_online, last_seen=last_seen)
 
 
 def _notification_view(item: AddNotification, *, read: bool) -> NotificationView:

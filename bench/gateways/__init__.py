@@ -1,0 +1,1 @@
+"""What `bench gateway` loads, and what it loads it with."""

@@ -1,0 +1,178 @@
+"""The index of people to meet: everybody by activity, and the holders of each skill by activity.
+
+Who is where is decided in the user's slot, by one script; the lists are in slots of their own. So an update is carried
+out in three steps: the record says what the lists should have (`PLACE`), they are changed, the record notes that it was
+done (`SETTLE`). From the first step to the last the record holds every list that may have the user, and how many are
+at it. Whoever dies in between leaves that behind, and the repetition of their update, which comes because it wasn't
+acknowledged, puts all of it right. Of two that are at it at once, the one whose version was overtaken looks again.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from devconnect.adapters.redis import keys
+from devconnect.adapters.redis.calls import Client, Command, Script, run_all
+from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity
+
+#: Members that one command puts in a list.
+_MEMBERS_A_CALL = 250
+#: Milliseconds after which whoever hasn't said that it is done never will.
+_DEAD_MS = 60_000
+
+PLACE = Script(
+    f"local DAY, DEAD = {DAY_MS}, {_DEAD_MS}"
+    + """
+-- KEYS record; ARGV list, touch, hide, drop or look; seq; activity; milliseconds that "gone" is kept for; skills, ...
+-- Returns nothing where the lists are right; else version, activity, 1 where listed, skills to put in, and to take out
+local what, r = ARGV[1], {}
+local flat = redis.call('HGETALL', KEYS[1])
+for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+local function put(field, value)
+  r[field] = value
+  redis.call('HSET', KEYS[1], field, value)
+end
+local function newer(field) return tonumber(ARGV[2]) > tonumber(r[field] or '-1') end
+local function listed() return r.skills and r.hidden ~= '1' end
+local function skills() return listed() and cjson.decode(r.skills) or {} end
+local function state() return listed() and r.active .. r.skills or '' end
+local before, old = state(), skills()
+local told = {}
+for i = 5, #ARGV do told[#told + 1] = ARGV[i] end
+if what == 'drop' then
+  redis.call('HDEL', KEYS[1], 'seq', 'skills', 'active', 'hidden', 'hidden_seq')
+  r.skills = nil
+  put('gone', '1')
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+elseif not r.gone then
+  if what == 'list' and newer('seq') then
+    put('seq', ARGV[2])
+    put('skills', cjson.encode(told))
+  elseif what == 'hide' and newer('hidden_seq') then
+    put('hidden_seq', ARGV[2])
+    put('hidden', told[1])
+  end
+  if what == 'list' or what == 'touch' then
+    local at, stored = tonumber(ARGV[3]), tonumber(r.active or '-1')
+    local day, last = math.floor(at / DAY), math.floor(stored / DAY)
+    if day > last or (day == last and at < stored) then put('active', ARGV[3]) end
+  end
+end
+local after, new = state(), skills()
+if what ~= 'look' and before == after and not r.maybe then return false end
+local maybe, add, remove = {}, {}, {}
+for _, each in ipairs(new) do
+  if not maybe[each] then add[#add + 1] = each end
+  maybe[each] = true
+end
+for _, list in ipairs({cjson.decode(r.maybe or '[]'), old, what == 'look' and told or {}}) do
+  for _, each in ipairs(list) do
+    if not maybe[each] then remove[#remove + 1] = each end
+    maybe[each] = true
+  end
+end
+local all = {}
+for each in pairs(maybe) do all[#all + 1] = each end
+put('maybe', cjson.encode(all))
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local open = now - tonumber(r.since or '0') > DEAD and 0 or tonumber(r.open or '0')
+put('open', open + 1)
+put('since', string.format('%.0f', now))
+if before ~= after or not r.version then
+  -- By the clock: a version from before Redis was wiped must not pass for one of now.
+  local version = math.max(time[1] * 1000000 + time[2], tonumber(r.version or '0') + 1)
+  put('version', string.format('%.0f', version))
+end
+return {r.version, r.active or '', listed() and 1 or 0, add, remove}
+"""
+)
+
+SETTLE = Script("""
+-- KEYS record; ARGV version, how many times PLACE gave work. Returns 1 where that isn't the version any more
+local version, open = unpack(redis.call('HMGET', KEYS[1], 'version', 'open'))
+local left = math.max(0, tonumber(open or '0') - tonumber(ARGV[2]))
+if open then redis.call('HSET', KEYS[1], 'open', left) end
+if version ~= ARGV[1] then return 1 end
+if left == 0 then redis.call('HDEL', KEYS[1], 'maybe', 'open', 'since', 'version') end
+return 0
+""")
+
+
+class _Work(Struct, frozen=True):
+    """What the lists should have of a user, and how many times `PLACE` said so."""
+
+    version: str
+    activity: str
+    listed: bool
+    add: Sequence[str]
+    remove: Sequence[str]
+    times: int = 1
+
+
+def place(update: FeedUpdate) -> Command:
+    """The first step of an update; its answer is for `carry_out`."""
+    match update:
+        case ListUser():
+            return _place(update.user, "list", update.seq, activity(update.at, update.user), update.skills)
+        case TouchUser():
+            return _place(update.user, "touch", 0, activity(update.at, update.user))
+        case HideUser():
+            return _place(update.user, "hide", update.seq, 0, ("1" if update.hidden else "0",))
+        case UnlistUser():
+            return _place(update.user, "drop", update.seq)
+
+
+async def carry_out(client: Client, updates: Sequence[Any], answers: Sequence[Any]) -> None:
+    """The other steps, given what the commands of the updates (of any kind) have answered.
+
+    truth.UnavailableError when that can't be done now: repeat the updates.
+    """
+    pairs = zip(updates, answers, strict=True)
+    works = _works([(update.user, answer) for update, answer in pairs if answer and isinstance(update, FeedUpdate)])
+    while works:
+        await run_all(client, list(_changes(works)))
+        settled = await run_all(
+            client, [SETTLE([keys.listing(user)], work.version, work.times) for user, work in works.items()]
+        )
+        again = [user for user, moved in zip(works, settled, strict=True) if moved]
+        looks = [_place(user, "look", 0, 0, (*works[user].add, *works[user].remove)) for user in again]
+        works = _works(list(zip(again, await run_all(client, looks), strict=True)))
+
+
+def _place(user: str, what: str, seq: int, at: float = 0, told: Sequence[str] = ()) -> Command:
+    gone = keys.TOMBSTONE_TTL // timedelta(milliseconds=1)
+    return PLACE([keys.listing(user)], what, seq, repr(at), gone, *told)
+
+
+def _works(answers: Sequence[tuple[str, Any]]) -> dict[str, _Work]:
+    """The last answer of each user: it knows what all before it have asked for."""
+    works: dict[str, _Work] = {}
+    for user, (version, at, listed, add, remove) in answers:
+        before = works.get(user)
+        works[user] = _Work(version, at, bool(listed), add, remove, times=before.times + 1 if before else 1)
+    return works
+
+
+def _changes(works: dict[str, _Work]) -> Iterator[Command]:
+    put: dict[str, list[str]] = {}
+    taken: dict[str, list[str]] = {}
+    for user, work in works.items():
+        if work.listed:
+            put.setdefault(keys.ACTIVE, []).extend((work.activity, user))
+        else:
+            taken.setdefault(keys.ACTIVE, []).append(user)
+        for skill in work.add:
+            put.setdefault(keys.skill(skill), []).extend((work.activity, user))
+        for skill in work.remove:
+            taken.setdefault(keys.skill(skill), []).append(user)
+    for key, members in taken.items():
+        yield from (("ZREM", key, *part) for part in _parts(members, _MEMBERS_A_CALL))
+    for key, pairs in put.items():
+        yield from (("ZADD", key, *part) for part in _parts(pairs, 2 * _MEMBERS_A_CALL))
+
+
+def _parts(words: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (words[start : start + size] for start in range(0, len(words), size))

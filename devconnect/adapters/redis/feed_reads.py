@@ -1,0 +1,211 @@
+"""Reading people to meet: first a ranking made once and kept for its reader, then everybody else by activity.
+
+What a page costs is bounded by the numbers below and by its length, whatever the number of users.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from devconnect.adapters.redis import cursors, keys
+from devconnect.adapters.redis.calls import Client, Command, Script, run
+from devconnect.domain.feed import ranked
+from devconnect.ports.reads import CursorExpiredError, Page
+from devconnect.ports.truth import UnavailableError
+
+#: The rarest of the reader's skills that count.
+SKILLS = 20
+#: People asked about in all, those most active of each skill, and at least so many a skill.
+CANDIDATES, A_SKILL = 1_000, 100
+#: A page looks at so many people behind the ranking at most: it may be short, and still have a next one.
+SCAN = 5_000
+#: Records that are looked at beyond those wanted: few of them turn out to be hidden.
+_SPARE = 4
+#: No ranking was kept: nobody shares a skill.
+_NONE = "0"
+_EPOCH: Command = ("GET", keys.EPOCH)
+
+KEEP = Script("""
+-- KEYS rankings; ARGV ids, how many rankings are kept, milliseconds to keep them for; returns the name of this one
+local time = redis.call('TIME')
+local name = time[1] * 1000 + math.floor(time[2] / 1000)
+local names = {}
+for i, each in ipairs(redis.call('HKEYS', KEYS[1])) do names[i] = tonumber(each) end
+table.sort(names)
+if #names > 0 and name <= names[#names] then name = names[#names] + 1 end
+for i = 1, #names - tonumber(ARGV[2]) + 1 do
+  redis.call('HDEL', KEYS[1], string.format('%.0f', names[i]))
+end
+redis.call('HSET', KEYS[1], string.format('%.0f', name), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return string.format('%.0f', name)
+""")
+
+
+class _Place(NamedTuple):
+    """Where a page starts: at `rank` in the ranking, or, where that is None, after `user` and their activity."""
+
+    ranking: str
+    rank: int | None
+    active: str = "+inf"
+    user: str = ""
+
+    def same_as(self, other: "_Place") -> bool:
+        """Whether both were active at the same time."""
+        return float(self.active) == float(other.active)
+
+    def cursor(self) -> str:
+        """The opaque text for it."""
+        if self.rank is not None:
+            return cursors.encode(f"ranked:{self.ranking}:{self.rank}")
+        return cursors.encode(f"active:{self.ranking}:{self.active}:{self.user}")
+
+
+def _place_of(cursor: str) -> _Place:
+    kind, ranking, *rest = cursors.decode(cursor, cursors.RANKED).split(":", 3)
+    return _Place(ranking, int(rest[0])) if kind == "ranked" else _Place(ranking, None, *rest)
+
+
+async def read_feed(
+    client: Client, user: str, cursor: str | None, limit: int, skills: Sequence[str]
+) -> Page[str] | None:
+    """A page, as ports.reads says; None while the index isn't whole, and for a cursor that the database gave."""
+    reader = _Reader(client, user, limit)
+    try:
+        if cursor is None:
+            return await reader.first(list(dict.fromkeys(skills)))
+        if cursors.is_cursor(cursor, cursors.DATED):
+            return None
+        return await reader.following(_place_of(cursor))
+    except _NotWholeError:
+        return None
+
+
+class _NotWholeError(Exception):
+    """Redis isn't complete (any more), or can't keep a ranking."""
+
+
+class _Reader:
+    """One page: `limit` people and one more, who tells that there is a next page."""
+
+    def __init__(self, client: Client, user: str, limit: int) -> None:
+        self._client = client
+        self._user = user
+        self._limit = limit
+        #: Who is on the page, each with the place after them.
+        self._found: list[tuple[str, _Place]] = []
+
+    async def first(self, skills: Sequence[str]) -> Page[str]:
+        """Rank, keep the ranking, and show its beginning."""
+        ids = await self._ranked(skills)
+        return await self._page(_Place(await self._keep(ids) if ids else _NONE, 0), ids)
+
+    async def _keep(self, ids: Sequence[str]) -> str:
+        kept = (keys.RANKINGS_KEPT, keys.RANKINGS_TTL // timedelta(milliseconds=1))
+        try:
+            (name,) = await self._ask([KEEP([keys.rankings(self._user)], "\n".join(ids), *kept)])
+        except UnavailableError:
+            # A Redis that is full, say, still gives all that is read there: only a feed can't be begun in it.
+            raise _NotWholeError from None
+        return str(name)
+
+    async def following(self, place: _Place) -> Page[str]:
+        """The page at a place; CursorExpiredError when its ranking isn't kept any more."""
+        key = keys.rankings(self._user)
+        used: Command = ("PEXPIRE", key, keys.RANKINGS_TTL // timedelta(milliseconds=1))
+        ids, _ = await self._ask([("HGET", key, place.ranking), used])
+        if ids is None and place.ranking != _NONE:
+            raise CursorExpiredError("this feed was left alone for too long: start anew")
+        return await self._page(place, ids.split("\n") if ids else [])
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, all of them of a Redis that is complete."""
+        epoch, *answers = await run(self._client, [_EPOCH, *commands])
+        if epoch is None:
+            raise _NotWholeError
+        return answers
+
+    async def _page(self, place: _Place, ids: Sequence[str]) -> Page[str]:
+        after: _Place | None = place
+        if place.rank is not None:
+            await self._from_ranking(place, ids)
+            after = _Place(place.ranking, None)
+        if after is not None and len(self._found) <= self._limit:
+            after = await self._from_everybody(after, set(ids))
+        shown = self._found[: self._limit]
+        if len(self._found) > self._limit:
+            after = shown[-1][1]
+        return Page(tuple(user for user, _ in shown), None if after is None else after.cursor())
+
+    async def _ranked(self, skills: Sequence[str]) -> list[str]:
+        """The most active of each skill, best first, but for oneself and those with whom anything is or was."""
+        holders = await self._holders(await self._rarest(skills))
+        everybody = list(dict.fromkeys(user for found in holders.values() for user in found))
+        if not everybody:
+            await self._ask([])
+            return []
+        # Of a skill with more holders than were asked for, anybody may be among the others.
+        long = [skill for skill, found in holders.items() if len(found) >= _each(len(holders))]
+        scores: list[Command] = [("ZMSCORE", keys.skill(skill), *everybody) for skill in long]
+        relations, *found = await self._ask([("HMGET", keys.relations(self._user), *everybody), *scores])
+        for skill, row in zip(long, found, strict=True):
+            holders[skill] = {user: float(at) for user, at in zip(everybody, row, strict=True) if at is not None}
+        known = [user for user, relation in zip(everybody, relations, strict=True) if relation is not None]
+        return ranked(holders.values(), (self._user, *known), keys.RANKED_KEPT)
+
+    async def _rarest(self, skills: Sequence[str]) -> Sequence[str]:
+        if len(skills) <= SKILLS:
+            return skills
+        counts = await self._ask([("ZCARD", keys.skill(skill)) for skill in skills])
+        return [skill for _, skill in sorted(zip(counts, skills, strict=True))][:SKILLS]
+
+    async def _holders(self, skills: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Of each skill the most active, with their activity."""
+        most = _each(len(skills)) - 1
+        lists = await self._ask([("ZREVRANGE", keys.skill(skill), 0, most, "WITHSCORES") for skill in skills])
+        return {
+            skill: dict(zip(flat[::2], map(float, flat[1::2]), strict=True))
+            for skill, flat in zip(skills, lists, strict=True)
+        }
+
+    async def _from_ranking(self, place: _Place, ids: Sequence[str]) -> None:
+        """What the ranking has from there on, up to what is wanted."""
+        start, block = place.rank or 0, self._limit + 1 + _SPARE
+        while start < len(ids) and len(self._found) <= self._limit:
+            part = ids[start : start + block]
+            await self._add([(user, _Place(place.ranking, start + n)) for n, user in enumerate(part, 1)])
+            start, block = start + block, 2 * block
+
+    async def _from_everybody(self, place: _Place, ranking: Collection[str]) -> _Place | None:
+        """Everybody else, downwards; returns where to go on, None at the end."""
+        scanned, block = 0, max(100, 2 * self._limit)
+        while scanned < SCAN and len(self._found) <= self._limit:
+            below: Command = ("ZREVRANGEBYSCORE", keys.ACTIVE, place.active, "-inf", "WITHSCORES", "LIMIT", 0, block)
+            (flat,) = await self._ask([below])
+            read = [_Place(place.ranking, None, at, user) for user, at in zip(flat[::2], flat[1::2], strict=True)]
+            # Of those in the same place they come by their names, downwards.
+            rest = [each for each in read if not (each.same_as(place) and each.user >= place.user)]
+            await self._add([(each.user, each) for each in rest if each.user not in ranking])
+            if len(read) < block:
+                return None
+            place = rest[-1] if rest else place
+            scanned, block = scanned + block, min(2 * block, SCAN)
+        return place
+
+    async def _add(self, places: Sequence[tuple[str, _Place]]) -> None:
+        """Put those on the page who may be shown: not oneself, no relation, to be found as of now."""
+        if not places:
+            return
+        (relations,) = await self._ask([("HMGET", keys.relations(self._user), *(user for user, _ in places))])
+        pairs = zip(places, relations, strict=True)
+        strangers = [each for each, relation in pairs if relation is None and each[0] != self._user]
+        while strangers and (wanted := self._limit + 1 - len(self._found)) > 0:
+            part, strangers = strangers[: wanted + _SPARE], strangers[wanted + _SPARE :]
+            records = await self._ask([("HMGET", keys.listing(user), "seq", "hidden") for user, _ in part])
+            pairs = zip(part, records, strict=True)
+            self._found += [each for each, (seq, hidden) in pairs if seq is not None and hidden != "1"]
+
+
+def _each(skills: int) -> int:
+    """How many of each skill are asked for."""
+    return max(A_SKILL, CANDIDATES // max(1, skills))

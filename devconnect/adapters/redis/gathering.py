@@ -1,0 +1,38 @@
+"""Updates of one record that a batch has many of, as one: those whose order means nothing."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from devconnect.domain.model import UNREAD_KEPT
+from devconnect.domain.projections import PutTalk, PutUnread, Update
+
+
+class PutUnreads(Struct, frozen=True):
+    """Several PutUnread of one conversation and user, as (place, gone)."""
+
+    conversation: str
+    user: str
+    places: tuple[tuple[int, bool], ...]
+
+
+def gathered(updates: Sequence[Update]) -> list[Update | PutUnreads]:
+    """The same in effect: the others as they are and in order, behind them what can be gathered."""
+    others: list[Update | PutUnreads] = []
+    talks: dict[tuple[str, str], PutTalk] = {}
+    unread: dict[tuple[str, str], dict[int, bool]] = {}
+    for update in updates:
+        match update:
+            case PutTalk():
+                before = talks.get((update.user, update.peer))
+                if before is None or before.at < update.at:
+                    talks[update.user, update.peer] = update
+            case PutUnread():
+                places = unread.setdefault((update.conversation, update.user), {})
+                places[update.place] = update.gone or places.get(update.place, False)
+            case _:
+                others.append(update)
+    for (conversation, user), places in unread.items():
+        newest = sorted(places.items())[-UNREAD_KEPT:]
+        others.append(PutUnreads(conversation, user, tuple(newest)))
+    return [*others, *talks.values()]

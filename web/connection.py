@@ -1,0 +1,344 @@
+"""One connection as the server sees it: what a client may send, how long it may take, and how it is let go."""
+
+import asyncio
+import fcntl
+import struct
+import termios
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiohttp import web
+from aiohttp.helpers import set_exception
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from devconnect.settings import Settings
+from web.problems import ProblemError, problem_response
+
+if TYPE_CHECKING:
+    from web.server import GatewayServer
+
+#: Bytes of a path with its query, of one header, and of a whole head; and how many headers. aiohttp tells of the first
+#: two by their number alone, so they differ.
+LINE_MAX, FIELD_MAX, HEAD_MAX, HEADERS_MAX = 8_000, 8_192, 32 * 1024, 100
+#: Seconds for which what a client still sends is read and dropped after an answer that ends its connection: closing on
+#: unread bytes would take the answer away from it.
+LINGER = 2.0
+#: Seconds for a closed connection to be rid of what is left to send, and for a handler to end when it is told to.
+CLOSE_SECONDS = 5.0
+
+_UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+
+#: Seconds that this one request may take, where its handler needs longer than others: `request[ALLOWANCE] = 60.0`.
+ALLOWANCE: web.RequestKey[float] = web.RequestKey("allowance", float)
+
+
+class Limits(NamedTuple):
+    """Seconds that things may take, and how many connections there may be."""
+
+    head: float
+    body: float
+    send: float
+    idle: float
+    request: float
+    command: float
+    connections: int
+    #: Seconds for one look at every connection: how late it may be noticed that time is over.
+    sweep: float = 1.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """As the settings have them."""
+        return cls(
+            head=settings.head_timeout,
+            body=settings.body_timeout,
+            send=settings.send_timeout,
+            idle=settings.idle_timeout,
+            request=settings.request_timeout,
+            command=settings.request_timeout + settings.result_wait,
+            connections=settings.connections,
+        )
+
+
+class SlowBodyError(Exception):
+    """A body wasn't all there in time."""
+
+
+class HeadTooLargeError(Exception):
+    """The head of a request is larger than all of one may be."""
+
+
+def raw(problem: ProblemError) -> bytes:
+    """A problem as the last bytes of a connection, for where there is no request that could be answered."""
+    response = problem_response(problem)
+    headers = {**response.headers, "Content-Length": response.content_length, "Connection": "close"}
+    lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    body = response.body
+    return "\r\n".join([*lines, "", ""]).encode() + (body if isinstance(body, bytes) else b"")
+
+
+_SLOW_HEAD = raw(ProblemError("request_timeout", "The head of the request was not all there in time."))
+_TURNED_AWAY = raw(ProblemError("too_busy", "There are too many connections: try again in a moment."))
+
+
+class Connection(RequestHandler):
+    """aiohttp's own, with limits that it has not.
+
+    Time is taken by a sweep of the server that looks at each connection about once a second: nothing is started or
+    stopped for a request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_since",
+        "_closing_since",
+        "_gateway",
+        "_gone",
+        "_head_bytes",
+        "_head_since",
+        "_overdue",
+        "_paused_since",
+        "_refused",
+        "_turned_away",
+        "_watched",
+        "_watched_since",
+    )
+
+    def __init__(self, gateway: "GatewayServer", *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(gateway, loop=loop, **kwargs)
+        self._gateway = gateway
+        # When the head that isn't complete began (0: there is none), and how much of it is there.
+        self._head_since, self._head_bytes = 0.0, 0
+        self._body: StreamReader | None = None
+        self._body_since = self._closing_since = self._paused_since = self._watched_since = 0.0
+        self._watched: web.BaseRequest | None = None
+        self._overdue: web.BaseRequest | None = None
+        self._turned_away = self._refused = False
+        self._gone: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve, or turn away who is one too many."""
+        if self._gateway.is_full and isinstance(transport, asyncio.Transport):
+            self._turn_away(transport)
+            return
+        super().connection_made(transport)
+        self._head_since = self._gateway.now
+
+    def _turn_away(self, transport: asyncio.Transport) -> None:
+        self._close = self._turned_away = True
+        if not self._gateway.may_explain():
+            transport.abort()
+            return
+        transport.write(_TURNED_AWAY)
+        transport.write_eof()
+        self._loop.call_later(LINGER, transport.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As before; and one turned away less."""
+        if self._turned_away:
+            self._turned_away = False
+            self._gateway.explained()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take note of where the client is: in a head, in a body, or at rest."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count == before:
+            if data and (self._body is None or self._body.is_eof()) and self._payload_parser is None:
+                self._head_goes_on(len(data))
+            return
+        if self._head_bytes + len(data) > HEAD_MAX:
+            self._refuse_large_heads(self._request_count - before)
+        body = self._messages[-1][1]
+        self._head_bytes = 0
+        if body is not EMPTY_PAYLOAD:
+            self._body, self._body_since, self._head_since = body, self._gateway.now, 0.0
+        elif data.endswith(b"\r\n\r\n"):
+            self._body, self._head_since = None, 0.0
+        else:
+            self._body, self._head_since, self._head_bytes = None, self._gateway.now, 1
+
+    def _head_goes_on(self, size: int) -> None:
+        if self._close or self._force_close:
+            return
+        if not self._head_bytes:
+            self._head_since = self._gateway.now
+        self._head_bytes += size
+        if self._head_bytes > HEAD_MAX:
+            self._refuse()
+
+    def _refuse_large_heads(self, count: int) -> None:
+        arrived = [self._messages.pop() for _ in range(count)]
+        for message, body in reversed(arrived):
+            fields = getattr(message, "raw_headers", ())
+            if sum(len(name) + len(value) + 4 for name, value in fields) > HEAD_MAX:
+                self._refuse()
+                return
+            self._messages.append((message, body))
+
+    def _refuse(self) -> None:
+        """Let what is wrong with the head be answered when its turn comes."""
+        if self._refused:
+            return
+        self._refused = True
+        self._messages.append((_ErrInfo(431, HeadTooLargeError(), ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send the answer: the last one here when the gateway is on its way out."""
+        if isinstance(resp, web.HTTPException):
+            # aiohttp's own, from before the application has looked at the request.
+            resp = self._gateway.answer(request, resp)
+        if self._gateway.draining and not resp.prepared:
+            resp.force_close()
+        return super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a failure that nobody has caught."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of another answer is sent already")
+        response = self._gateway.answer(request, exc if isinstance(exc, Exception) else TimeoutError())
+        response.force_close()
+        return response
+
+    def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            response = self._gateway.refusal(request, what_is_wrong(err_info.exc))
+            response.force_close()
+            await response.prepare(request)
+            await response.write_eof()
+            await self._linger()
+            return response
+
+        return handle
+
+    async def _linger(self) -> None:
+        """Say that no more comes from us, and drop what still comes from the client until it has heard that."""
+        self._close = True
+        transport = self.transport
+        if transport is None or not transport.can_write_eof():
+            return
+        transport.write_eof()
+        self._resume_transport_reading()
+        self._gone = self._loop.create_future()
+        await asyncio.wait([self._gone], timeout=LINGER)
+
+    def look(self, now: float, transport: asyncio.Transport) -> None:
+        """End what takes too long. Called about once a sweep."""
+        if transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > CLOSE_SECONDS:
+                transport.abort()
+            return
+        limits = self._gateway.limits
+        if not self._paused:
+            self._paused_since = 0.0
+        elif not self._paused_since:
+            self._paused_since = now
+        elif now - self._paused_since > limits.send:
+            transport.abort()
+            return
+        if self._body is not None:
+            self._look_at_body(now, limits)
+        if self._current_request is not None:
+            self._look_at_request(now, limits, transport)
+        else:
+            self._watched = None
+            if self._head_since:
+                self._look_at_head(now, limits, transport)
+
+    def _look_at_head(self, now: float, limits: Limits, transport: asyncio.Transport) -> None:
+        if not self.is_idle:
+            self._head_since = now
+        elif now - self._head_since > limits.head:
+            if self._head_bytes:
+                transport.write(_SLOW_HEAD)
+            self.force_close()
+
+    def _look_at_body(self, now: float, limits: Limits) -> None:
+        body = self._body
+        if body is None or body.is_eof() or body.exception() is not None:
+            self._body = None
+        elif self._reading_paused:
+            # Nobody wants it yet, which isn't the client's fault.
+            self._body_since = now
+        elif now - self._body_since > limits.body:
+            self._body, self._close = None, True
+            set_exception(body, SlowBodyError())
+            body.feed_eof()
+
+    def _look_at_request(self, now: float, limits: Limits, transport: asyncio.Transport) -> None:
+        request = self._current_request
+        if request is None or self._payload_parser is not None:
+            return
+        if request is not self._watched or self._body is not None:
+            self._watched, self._watched_since = request, now
+            return
+        allowed = request.get(ALLOWANCE) or (limits.command if request.method in _UNSAFE else limits.request)
+        late = now - self._watched_since - allowed
+        if late > 0 and self._overdue is not request:
+            self._overdue = request
+            # What the connection's task waits for is the task of the request.
+            task = getattr(self._task_handler, "_fut_waiter", None)
+            if isinstance(task, asyncio.Task):
+                task.cancel()
+        elif late > CLOSE_SECONDS:
+            transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to answer."""
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def is_overdue(self, request: web.BaseRequest) -> bool:
+        """Whether this request was told to end since its time is over."""
+        return self._overdue is request
+
+    def leave(self, now: float, quiet: float) -> None:
+        """Close if nothing is going on, and nothing has been for so many seconds: who is busy leaves by an answer."""
+        last = self._next_keepalive_close_time - self._keepalive_timeout
+        if not self.is_idle or self._head_bytes or now - last < quiet or self._payload_parser is not None:
+            return
+        if self.transport is not None and not has_unread(self.transport):
+            self.force_close()
+
+
+def is_overdue(request: web.BaseRequest) -> bool:
+    """Whether the request was told to end since its time is over."""
+    connection = request.protocol
+    return isinstance(connection, Connection) and connection.is_overdue(request)
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes have come that nobody has read yet."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    try:
+        return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4)) != (0,)
+    except OSError:
+        return False
+
+
+def what_is_wrong(exc: BaseException) -> ProblemError:
+    """What is told of a head that isn't taken."""
+    if isinstance(exc, HeadTooLargeError):
+        return ProblemError("headers_too_large", f"The head of a request has at most {HEAD_MAX:,} bytes.")
+    if isinstance(exc, LineTooLong):
+        if exc.args[1] == LINE_MAX:
+            return ProblemError("uri_too_long", f"A path with its query has at most {LINE_MAX:,} bytes.")
+        return ProblemError("headers_too_large", f"A header has at most {FIELD_MAX:,} bytes.")
+    if "Too many headers" in str(exc):
+        return ProblemError("headers_too_large", f"A request has at most {HEADERS_MAX} headers.")
+    return ProblemError("malformed_request", "This can't be read as HTTP.")

@@ -1,0 +1,131 @@
+"""Serves the pages. They hold nothing of anybody's, run no script but ours, and load nothing from elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from devconnect import __version__
+from web.answers import encode
+from web.openapi import build, problems_of
+from web.operations import Operation
+from web.problems import PROBLEMS, ProblemError
+
+HERE = Path(__file__).parent
+ASSETS = {"style.css": "text/css", "links.js": "text/javascript"}
+CACHED = "public, max-age=300"
+#: What the pages may load: our own style and script, and they may ask our own interface.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Pages:
+    """Every page, made once."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._document = build(operations)
+        self._openapi = encode(self._document)
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["kind"] = kind_of
+        self._users = {code: [one for one in operations if code in problems_of(one)] for code in PROBLEMS}
+        self._assets = {name: (HERE / "assets" / name).read_bytes() for name in ASSETS}
+        self._reference = self._page("reference.html", document=self._document, by_tag=_by_tag(operations))
+        self._problems = self._page("problems.html", problems=PROBLEMS)
+        self._links = {
+            "verify": self._page("verify.html"),
+            "reset": self._page("reset.html"),
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where they are."""
+        return [
+            web.get("/v1/openapi.json", self.openapi),
+            web.get("/docs", self.reference),
+            web.get("/problems", self.problems),
+            web.get("/problems/{code}", self.problem),
+            web.get("/verify-email", self.verify),
+            web.get("/reset-password", self.reset),
+            web.get("/assets/{name}", self.asset),
+        ]
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """The OpenAPI document."""
+        headers = {"Content-Type": "application/json", "Cache-Control": CACHED}
+        return web.Response(body=self._openapi, headers=headers)
+
+    async def reference(self, _: web.Request) -> web.Response:
+        """The interface, to read."""
+        return _html(self._reference)
+
+    async def problems(self, _: web.Request) -> web.Response:
+        """Every problem there is."""
+        return _html(self._problems)
+
+    async def problem(self, request: web.Request) -> web.Response:
+        """One problem: the page that the `type` of an error leads to."""
+        code = request.match_info["code"]
+        if code not in PROBLEMS:
+            raise ProblemError("not_found", "There is no such problem: `/problems` lists those that there are.")
+        status, title = PROBLEMS[code]
+        return _html(self._page("problem.html", code=code, status=status, title=title, users=self._users[code]))
+
+    async def verify(self, _: web.Request) -> web.Response:
+        """Where a link that proves an address leads."""
+        return _html(self._links["verify"])
+
+    async def reset(self, _: web.Request) -> web.Response:
+        """Where a link that sets a password leads."""
+        return _html(self._links["reset"])
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """The style and the script."""
+        name = request.match_info["name"]
+        if name not in ASSETS:
+            raise ProblemError("not_found", "There is nothing at this path: `GET /` tells what there is.")
+        headers = {"Content-Type": f"{ASSETS[name]}; charset=utf-8", "Cache-Control": CACHED}
+        return web.Response(body=self._assets[name], headers=headers)
+
+    def _page(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render(version=__version__, **values)
+
+
+def _html(text: str) -> web.Response:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": CACHED}
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+def _by_tag(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
+    found: dict[str, list[Operation]] = {}
+    for operation in operations:
+        found.setdefault(operation.tag, []).append(operation)
+    return found
+
+
+def kind_of(schema: dict[str, Any]) -> str:
+    """A schema in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(kind_of(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(str(choice) for choice in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {kind_of(schema['items'])}" if "items" in schema else "list"
+    limits = {
+        "minLength": "from {} characters",
+        "maxLength": "to {} characters",
+        "minimum": "from {}",
+        "maximum": "to {}",
+    }
+    said = [text.format(schema[name]) for name, text in limits.items() if name in schema]
+    return ", ".join([str(schema.get("type", "anything")), *said])

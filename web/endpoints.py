@@ -1,0 +1,196 @@
+"""Serves operations: who asks, may they, how often, what for; then the read or the command, and its answer."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from aiohttp import web
+
+from devconnect.events.base import Role
+from devconnect.events.commands import AnyCommand
+from web.answers import Accepted, PendingCommand, encode
+from web.auth import has_credentials, require_role
+from web.calls import AnyCall, Call
+from web.commands import HEADER, Outcome, link
+from web.compress import secret
+from web.gateway import Gateway
+from web.limits import headers as told
+from web.marks import Mark
+from web.operations import ROLES, Operation, Quota, Reply
+from web.problems import ProblemError, problem_response
+from web.requests import read_body, read_query
+from web.who import Caller
+
+Headers = dict[str, str]
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: Seconds that a read waits for what its reader has done before.
+PATIENCE = 1.0
+READ_AFTER, BEHIND = "Read-After", "X-Behind"
+
+
+def mount(app: web.Application, gateway: Gateway, operations: Iterable[Operation]) -> None:
+    """Have the application serve them; a GET answers HEAD, too."""
+    serving = Serving(gateway)
+    for operation in operations:
+        serve = serving.endpoint(operation)
+        if operation.method == "GET":
+            app.router.add_get(operation.path, serve)
+        else:
+            app.router.add_route(operation.method, operation.path, serve)
+
+
+class Serving:
+    """Makes of each operation what aiohttp calls."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._gate = gateway.gate
+        self._limits = gateway.limits
+        self._freshness = gateway.parts.freshness
+
+    def endpoint(self, operation: Operation) -> Serve:
+        """What answers this operation's requests."""
+        if operation.method == "GET":
+            return self._reading(operation)
+        return self._commanding(operation)
+
+    def _reading(self, operation: Operation) -> Serve:
+        handler = operation.handler
+        if handler is None:
+            raise TypeError(f"{operation.name} has no handler")
+        is_private, roles, kind = operation.is_private, ROLES[operation.who], operation.query
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            caller = (self._gate.at_hand(request) or await self._admit(request, roles)) if is_private else None
+            if caller is not None and caller.role not in roles:
+                require_role(caller, roles)
+            call: AnyCall = Call(self._gateway, request, caller)
+            headers = self._limits.read(caller.user.tier, caller.user.id) if caller else None
+            if headers is None:
+                headers = await self._lease(request, caller)
+            if not is_private and has_credentials(request, self._gateway.cookies):
+                call.admit(await self._gate.admit(request))
+            call.query = read_query(request, kind)
+            after = request.headers.get(READ_AFTER)
+            if after is not None:
+                headers = {**headers, **await self._wait(after)}
+            return self._read_response(await handler(call), headers)
+
+        return serve
+
+    async def _admit(self, request: web.Request, roles: frozenset[Role]) -> Caller:
+        caller = await self._gate.admit(request)
+        require_role(caller, roles)
+        return caller
+
+    async def _lease(self, request: web.Request, caller: Caller | None) -> Headers:
+        if caller is not None:
+            return await self._limits.reads(caller.user.tier, caller.user.id)
+        network = self._gateway.place(request)
+        return self._limits.stranger(network) or await self._limits.strangers(network)
+
+    async def _wait(self, text: str) -> Headers:
+        """Wait for what the reader has done before, within bounds; what is still missing then is said."""
+        mark = Mark.read(text)
+        if mark is None:
+            raise ProblemError("invalid_header", f"{READ_AFTER} is what an answer to a command has in this header.")
+        if await self._freshness.wait(mark.topic, mark.partition, mark.seq, PATIENCE):
+            return {}
+        applied = await self._freshness.applied(mark.topic, mark.partition)
+        return {BEHIND: str(mark.behind(applied))}
+
+    def _read_response(self, reply: Reply, headers: Mapping[str, str]) -> web.StreamResponse:
+        if reply.response is not None:
+            return reply.response
+        given = {"Content-Type": "application/json", **headers, **reply.headers}
+        if reply.etag is not None:
+            given["ETag"] = reply.etag
+        if reply.source is not None:
+            given["X-Source"] = reply.source
+            now = reply.source == "database"
+            as_of = self._gateway.parts.clock.now_ms() if now else self._freshness.as_of()
+            if as_of:
+                given["X-As-Of"] = str(as_of)
+        data = reply.data if type(reply.data) is bytes else encode(reply.data)
+        return web.Response(body=data, status=reply.status, headers=given)
+
+    def _commanding(self, operation: Operation) -> Serve:
+        is_private, roles = operation.is_private, ROLES[operation.who]
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            if is_private:
+                caller = self._gate.at_hand(request) or await self._gate.admit(request)
+                require_role(caller, roles)
+            else:
+                caller = None
+            call: AnyCall = Call(self._gateway, request, caller)
+            call.query = read_query(request, operation.query)
+            call.body = await read_body(request, operation.body) if operation.body is not None else None
+            if operation.make is None:
+                return await self._act(operation, call)
+            call.order = self._gateway.commander.order(request, call.me.user.id, call.body)
+            command = operation.make(call)
+            headers = await self._charge(operation, call)
+            outcome = await self._ask(operation, call, command)
+            return command_response(outcome, operation.status, headers)
+
+        return serve
+
+    async def _ask(self, operation: Operation, call: AnyCall, command: AnyCommand) -> Outcome:
+        """Hand the command over; what Kafka hasn't taken isn't counted."""
+        try:
+            return await self._gateway.commander.ask(command, call.order.wait)
+        except ProblemError as problem:
+            if problem.code == "kafka_unavailable":
+                user = call.me.user
+                await self._limits.give_back(quota_of(operation, call), user.tier, user.id, command.id)
+            raise
+
+    async def _act(self, operation: Operation, call: AnyCall) -> web.Response:
+        """What needs more than a command: the handler makes the order itself, and has it charged."""
+        handler = operation.handler
+        if handler is None:
+            raise TypeError(f"{operation.name} has neither a command nor a handler")
+        call.charge = lambda: self._charge(operation, call)
+        reply = await handler(call)
+        response = reply.response or self._outcome_response(reply, operation.status)
+        if operation.secret:
+            secret(response)
+        return response
+
+    async def _charge(self, operation: Operation, call: AnyCall) -> Mapping[str, str]:
+        if call.caller is None:
+            return await self._lease(call.request, None)
+        user = call.caller.user
+        return told(await self._limits.take(quota_of(operation, call), user.tier, user.id, call.order.id))
+
+    def _outcome_response(self, reply: Reply, status: int) -> web.Response:
+        if reply.outcome is None:
+            return web.Response(
+                body=encode(reply.data), status=status, headers={"Content-Type": "application/json", **reply.headers}
+            )
+        return command_response(reply.outcome, status, reply.headers, reply.data)
+
+
+def quota_of(operation: Operation, call: AnyCall) -> Quota:
+    """What the request is counted against."""
+    return operation.quota if isinstance(operation.quota, str) else operation.quota(call.body)
+
+
+def command_response(
+    outcome: Outcome, status: int, headers: Mapping[str, str], more: Mapping[str, object] | None = None
+) -> web.Response:
+    """The answer to a command: its result with `status`, its problem, or 202; `more` goes beside all but a problem."""
+    command, decision = outcome.command.id, outcome.decision
+    if decision is not None and decision.problem is not None:
+        return problem_response(
+            ProblemError(decision.problem.code, decision.problem.detail, headers={**headers, HEADER: command})
+        )
+    given = {"Content-Type": "application/json", **headers, HEADER: command}
+    if outcome.seq:
+        given[READ_AFTER] = Mark.of(outcome).text()
+    if decision is None:
+        href = link(command)
+        accepted = Accepted(command=PendingCommand(id=command, status="pending", href=href))
+        data = {"command": accepted.command, **(more or {})}
+        return web.Response(body=encode(data), status=202, headers={**given, "Location": href})
+    return web.Response(body=encode({**(decision.result or {}), **(more or {})}), status=status, headers=given)

@@ -1,0 +1,48 @@
+"""The mark that an answer to a command carries, so that a later read can wait until it shows what the command did."""
+
+import base64
+import binascii
+from typing import NamedTuple
+
+import msgspec
+
+from devconnect.events.base import SEQ_STRIDE
+from devconnect.events.topics import COMMAND_TO_EVENT
+from web.commands import Outcome
+
+_TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
+_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int])
+
+
+class Mark(NamedTuple):
+    """A topic of events, a partition of it, and the seq up to which it must have been applied."""
+
+    topic: str
+    partition: int
+    seq: int
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> "Mark":
+        """What shows that the command has had its effects in the read models."""
+        return cls(COMMAND_TO_EVENT[outcome.topic].name, outcome.partition, outcome.seq)
+
+    @classmethod
+    def read(cls, text: str) -> "Mark | None":
+        """The mark in a header; None when it is none of ours."""
+        if len(text) > 100:
+            return None
+        try:
+            data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            number, partition, seq = _DECODER.decode(data)
+            return cls(_TOPICS[number], partition, seq) if min(number, partition, seq) >= 0 else None
+        except (UnicodeError, binascii.Error, msgspec.MsgspecError, IndexError):
+            return None
+
+    def text(self) -> str:
+        """The mark for a header."""
+        data = msgspec.msgpack.encode((_TOPICS.index(self.topic), self.partition, self.seq))
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    def behind(self, applied: int) -> int:
+        """How many commands of the partition at most are not applied yet, from here back."""
+        return max(0, self.seq // SEQ_STRIDE - applied // SEQ_STRIDE)
