@@ -23,10 +23,12 @@ from tests.fakes import (
     ManualClock,
     MemoryBatch,
     MemoryLetters,
+    MemoryListings,
     MemoryMetrics,
     MemoryProjections,
     MemoryPublisher,
     MemoryRecord,
+    MemoryRelations,
     MemoryTruth,
 )
 from tests.unit.test_mail import ADA, AT, COMPOSER, a_request, a_user
@@ -281,7 +283,8 @@ async def test_a_mail_that_is_refused_is_a_dead_letter_and_the_others_are_sent_o
 
 
 async def test_a_dead_letter_is_tried_again_and_sent_once(given: Fixture) -> None:
-    retry = Retry(given.truth, given.publisher, MemoryProjections(), given.step)
+    stores = given.truth, given.publisher, MemoryProjections(), MemoryListings(), MemoryRelations(given.truth)
+    retry = Retry(*stores, given.step)
     value = mail_requests.encode(a_request())
     letter = Letter(
         name=Name(MAIL_REQUESTS.name, 3, 7, "send-mail"), cause="c", at=1, key=ADA.encode(), value=value, headers=()
