@@ -249,7 +249,8 @@ async def test_a_server_that_is_down_is_waited_for_and_nothing_is_sent_twice(giv
 
 
 async def test_who_is_put_off_holds_up_nobody_else_and_keeps_their_order(given: Fixture) -> None:
-    first, second, other = a_request(id="1"), a_request(RESET_PASSWORD, id="2"), a_request(id="3", user="b", to="b@b.b")
+    first, second = a_request(id="1"), a_request(id="2", to="new@example.org")
+    other = a_request(id="3", user="b", to="bob@example.org")
     given.mailer.fails["ada@example.org"] = PutOffError("450 later")
     with pytest.raises(PutOffError):
         await given.apply(first, second, other)
