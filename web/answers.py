@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from devconnect.domain.model import ConnectionState
+from devconnect.domain.model import RelationState
 from devconnect.events.base import ReportReason, Role, Tier
 from devconnect.events.facts import Privacy
 from devconnect.ports.reads import MessageView, NotificationView, PositionView, RelationView, UserView
@@ -22,7 +22,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Account(Answer, frozen=True):
-    """An account as its owner sees it."""
+    """An account as its owner sees it; `seq` grows with every change, and is its ETag."""
 
     id: Id
     email: str
@@ -36,6 +36,8 @@ class Account(Answer, frozen=True):
     tier: Tier
     role: Role
     created_at: Time
+    updated_at: Time
+    seq: Seq
 
 
 class Card(Answer, frozen=True):
@@ -61,7 +63,7 @@ class ConnectionAnswer(Answer, frozen=True):
     """What is between the reader and `user`, since when, and who brought it about."""
 
     user: Id
-    state: ConnectionState
+    state: RelationState
     by: Id
     at: Time
 
@@ -225,15 +227,16 @@ class SessionEnded(Answer, frozen=True):
 
 
 class SessionsEnded(Answer, frozen=True):
-    """These sessions are over."""
+    """So many sessions are over."""
 
-    sessions: tuple[Id, ...]
+    ended: int
 
 
 class LinkSent(Answer, frozen=True):
-    """A link is on its way; for somebody who asks without being logged in, only if the address has an account."""
+    """A link is on its way to `email`; none, where that is `email_verified` already."""
 
-    sent: Literal[True]
+    email: str
+    email_verified: bool | UnsetType = UNSET
 
 
 class EmailConfirmed(Answer, frozen=True):
@@ -252,6 +255,24 @@ class Deleted(Answer, frozen=True):
     """The account is closed."""
 
     user: Id
+
+
+class ReportMade(Answer, frozen=True):
+    """The operators are told."""
+
+    report: Id
+    user: Id
+    reason: ReportReason
+    at: Time
+
+
+class ReportDone(Answer, frozen=True):
+    """The operators are done with it."""
+
+    report: Id
+    outcome: str
+    closed_by: Id
+    closed_at: Time
 
 
 class ReportAnswer(Answer, frozen=True):
@@ -339,6 +360,8 @@ def account(user: UserView, role: Role) -> Account:
         tier=user.tier,
         role=role,
         created_at=user.created_at,
+        updated_at=user.updated_at,
+        seq=user.seq,
     )
 
 

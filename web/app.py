@@ -19,6 +19,7 @@ from devconnect.adapters.redis.connect import close as close_redis, connect_fast
 from devconnect.adapters.redis.desk import RedisAnswerDesk
 from devconnect.adapters.redis.freshness import RedisFreshness
 from devconnect.adapters.redis.near_reads import reads_on
+from devconnect.adapters.redis.wire import Wire
 from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
 from devconnect.events.topics import EVENT_TOPICS
@@ -102,6 +103,8 @@ def build(settings: Settings) -> web.Application:
     async def running(_: web.Application) -> AsyncIterator[None]:
         looking = asyncio.create_task(_follow(keys), name="keys")
         try:
+            if isinstance(redis, Wire):
+                redis.start()
             await kafka.start()
             await ends.start()
             await desk.start()

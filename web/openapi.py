@@ -38,7 +38,7 @@ ALWAYS = (
 )
 WITH_QUERY = ("invalid_query", "invalid_header")
 WITH_BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type", "request_timeout")
-WITH_COMMAND = ("invalid_header", "idempotency_key_reused", "kafka_unavailable")
+WITH_COMMAND = ("invalid_header", "idempotency_key_reused", "kafka_unavailable", "too_busy")
 WHEN_PRIVATE = ("not_logged_in",)
 
 TAGS: Mapping[str, str] = {

@@ -1,7 +1,9 @@
 """Sign-up, log-in, log-out, profiles: who gets in, what is stored, what is told, and what never is."""
 
 import base64
+import hmac
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -36,9 +38,19 @@ async def test_sign_up_answers_with_the_account_and_never_with_the_hash() -> Non
             "about": "",
             "photo_url": "https://example.com/ada.png",
             "skills": ["python", "kafka streams"],
+            "email_verified": False,
+            "privacy": {
+                "email": "nobody",
+                "about": "everybody",
+                "photo_url": "everybody",
+                "presence": "connections",
+                "discoverable": True,
+            },
             "tier": "free",
             "role": "member",
             "created_at": NOON,
+            "updated_at": NOON,
+            "seq": account["seq"],
         }
         assert "hash" not in answer.text
         assert "correct horse" not in answer.text
@@ -75,7 +87,7 @@ async def test_an_address_is_one_persons_however_it_is_spelled() -> None:
         ("email", "ada@-example.com"),
         ("email", "ada lovelace@example.com"),
         ("email", "x" * 65 + "@example.com"),
-        ("password", "short"),
+        ("password", ""),
         ("password", "x" * 257),
         ("name", ""),
         ("name", "   "),
@@ -117,22 +129,42 @@ async def test_a_missing_field_is_named(field: str) -> None:
         assert answer.json["errors"] == [{"field": field, "message": "is required"}]
 
 
+async def test_a_password_that_others_would_guess_is_refused_and_nothing_is_sent() -> None:
+    async with gateway() as house:
+        answer = await house.ask("POST", "/v1/users", {**SIGN_UP, "password": "short"})
+        assert is_problem(answer, 422, "password_refused")
+        assert answer.json["errors"][0]["field"] == "password"
+        assert house.passwords.inputs == ("ada@example.com", "Ada")
+        assert not house.world.sent
+
+
 async def test_log_in_gives_a_token_for_a_session_of_ones_own() -> None:
-    async with gateway(token_lifetime=600) as house:
+    async with gateway(access_token=600, session_idle=3600, session_lifetime=7200) as house:
         await house.ask("POST", "/v1/users", SIGN_UP)
         body = {"email": "Ada@Example.com", "password": "correct horse", "device": "phone"}
         answer = await house.ask("POST", "/v1/sessions", body)
         assert answer.status == 201
-        assert answer.json.keys() == {"token", "session", "user", "expires_at"}
-        assert answer.json["expires_at"] == NOON + 600_000
-        claims = jwt.decode(answer.json["token"], KEY, algorithms=["HS256"], options={"verify_exp": False})
+        assert answer.json.keys() == {
+            "token",
+            "token_expires_at",
+            "renewal_token",
+            "device_token",
+            "session",
+            "user",
+            "expires_at",
+            "ends_at",
+            "generation",
+        }
+        assert answer.json["token_expires_at"] == NOON + 600_000
+        assert (answer.json["expires_at"], answer.json["ends_at"]) == (NOON + 3_600_000, NOON + 7_200_000)
+        claims = claims_of(answer.json["token"])
         assert claims == {
             "sub": answer.json["user"],
             "sid": answer.json["session"],
             "iat": NOON // 1000,
             "exp": NOON // 1000 + 600,
         }
-        assert jwt.get_unverified_header(answer.json["token"])["kid"]
+        assert jwt.get_unverified_header(answer.json["token"])["kid"] == "k1"
         other = await house.ask("POST", "/v1/sessions", body)
         assert other.json["session"] != answer.json["session"]
 
@@ -176,13 +208,24 @@ async def test_a_session_that_ended_in_either_store_is_over() -> None:
             assert is_problem(await ada.ask("GET", "/v1/me"), 401, "not_logged_in")
 
 
-async def test_a_session_is_over_at_its_time() -> None:
-    async with gateway(token_lifetime=600) as house:
+async def test_a_token_is_over_at_its_time() -> None:
+    async with gateway(access_token=600) as house:
         ada = await house.person("ada")
         house.clock.now += 599_000
         assert (await ada.ask("GET", "/v1/me")).status == 200
         house.clock.now += 1_000
         assert is_problem(await ada.ask("GET", "/v1/me"), 401, "not_logged_in")
+
+
+ACCESS_KEY = hmac.digest(KEY.encode(), b"token:access", "sha256")
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return jwt.decode(token, ACCESS_KEY, algorithms=["HS256"], options={"verify_exp": False})
+
+
+def made(claims: Mapping[str, Any], key: bytes = ACCESS_KEY, algorithm: str = "HS256", kid: str | None = "k1") -> str:
+    return jwt.encode(dict(claims), key, algorithm=algorithm, headers={"kid": kid} if kid else None)
 
 
 def forged(header: dict[str, str], claims: dict[str, Any]) -> str:
@@ -193,23 +236,30 @@ def forged(header: dict[str, str], claims: dict[str, Any]) -> str:
 async def test_a_token_that_is_not_ours_opens_nothing() -> None:
     async with gateway() as house:
         ada = await house.person("ada")
-        claims = jwt.decode(ada.token, KEY, algorithms=["HS256"], options={"verify_exp": False})
+        claims = claims_of(ada.token)
         bob = await house.person("bob")
+        assert (await house.ask("GET", "/v1/me", token=made(claims))).status == 200
         tokens = [
             "garbage",
             "a.b.c",
             ada.token[:-2],
             ada.token + "x",
             forged({"alg": "none", "typ": "JWT"}, claims),
-            jwt.encode(claims, "o" * 48, algorithm="HS256"),
-            jwt.encode(claims, KEY, algorithm="HS512"),
-            jwt.encode({**claims, "exp": NOON // 1000 - 1}, KEY, algorithm="HS256"),
-            jwt.encode({**claims, "sub": bob.id}, KEY, algorithm="HS256"),
-            jwt.encode({**claims, "sid": "0" * 32}, KEY, algorithm="HS256"),
-            jwt.encode({**claims, "exp": "soon"}, KEY, algorithm="HS256"),
-            jwt.encode({**claims, "sid": 5}, KEY, algorithm="HS256"),
-            jwt.encode({name: claims[name] for name in ("sub", "exp", "iat")}, KEY, algorithm="HS256"),
-            jwt.encode({name: claims[name] for name in ("sub", "sid", "iat")}, KEY, algorithm="HS256"),
+            forged({"alg": "none", "typ": "JWT", "kid": "k1"}, claims),
+            made(claims, b"o" * 48),
+            made(claims, algorithm="HS512"),
+            made(claims, kid=None),
+            made(claims, kid="k2"),
+            # A renewal token is no access token, and the ring's key signs neither.
+            made(claims, hmac.digest(KEY.encode(), b"token:renewal", "sha256")),
+            made(claims, KEY.encode()),
+            made({**claims, "exp": NOON // 1000 - 1}),
+            made({**claims, "sub": bob.id}),
+            made({**claims, "sid": "0" * 32}),
+            made({**claims, "exp": "soon"}),
+            made({**claims, "sid": 5}),
+            made({name: claims[name] for name in ("sub", "exp", "iat")}),
+            made({name: claims[name] for name in ("sub", "sid", "iat")}),
         ]
         for token in tokens:
             assert is_problem(await house.ask("GET", "/v1/me", token=token), 401, "not_logged_in"), token
@@ -230,6 +280,10 @@ async def test_a_profile_is_changed_where_it_was_given() -> None:
         assert me.json == changed.json
         assert me.headers["X-Source"] == "cache"
         assert (await ada.ask("PATCH", "/v1/me", {})).json == me.json
+        stale = await ada.ask("PATCH", "/v1/me", {"about": "Newer"}, headers={"If-Match": '"1"'})
+        assert is_problem(stale, 412, "precondition_failed")
+        fresh = await ada.ask("PATCH", "/v1/me", {"about": "Newer"}, headers={"If-Match": me.headers["ETag"]})
+        assert (fresh.status, fresh.json["about"]) == (200, "Newer")
         assert is_problem(await ada.ask("PATCH", "/v1/me", {"email": "new@example.com"}), 400, "invalid_body")
         assert is_problem(await ada.ask("PATCH", "/v1/me", {"name": " "}), 400, "invalid_body")
 
@@ -251,13 +305,19 @@ async def test_a_card_shows_what_everybody_may_know() -> None:
         assert is_problem(await bob.ask("GET", "/v1/users/nobody"), 404, "user_unknown")
 
 
-async def test_presence_is_said_for_this_session_and_seen_by_others() -> None:
+async def test_presence_is_said_for_this_session_and_seen_by_the_connected() -> None:
     async with gateway() as house:
-        ada, bob = await house.person("ada"), await house.person("bob")
+        ada, bob = await house.friends()
+        eve = await house.person("eve")
         here = await ada.ask("PUT", "/v1/me/presence", {"online": True})
         assert here.json == {"online": True, "until": NOON + 60_000}
         seen = await bob.ask("GET", f"/v1/presence?users={bob.id},{ada.id},{bob.id}")
         assert [(one["user"], one["online"]) for one in seen.json["items"]] == [(bob.id, False), (ada.id, True)]
+        assert not (await eve.ask("GET", f"/v1/presence?users={ada.id}")).json["items"][0]["online"]
+        await ada.ask("PUT", "/v1/me/privacy", {"presence": "everybody"})
+        assert (await eve.ask("GET", f"/v1/presence?users={ada.id}")).json["items"][0]["online"]
+        await ada.ask("PUT", "/v1/me/privacy", {"presence": "nobody"})
+        assert not (await bob.ask("GET", f"/v1/presence?users={ada.id}")).json["items"][0]["online"]
         assert (await ada.ask("PUT", "/v1/me/presence", {"online": False})).json == {"online": False}
         last = house.world.sent[-1]
         assert isinstance(last, c.GoOffline)

@@ -1,5 +1,6 @@
 """Whatever comes in, what goes out is an answer of ours: a problem with a code, and nothing of our insides."""
 
+import html
 import logging
 import re
 from pathlib import Path
@@ -12,8 +13,14 @@ from hypothesis import given, strategies as st
 from devconnect.ports.gateway import BusyError
 from tests.unit.web_fakes import Answer, House, gateway, is_problem
 from web import bodies
+from web.console.pages import Pages
 from web.logs import JsonLines
+from web.openapi import problems_of
 from web.problems import PROBLEMS, document
+from web.routes import OPERATIONS
+
+#: Problems of requests that are no operation's.
+ANYWHERE = {"not_found", "method_not_allowed", "expectation_failed"}
 
 
 async def post(house: House, data: bytes, content_type: str | None = "application/json", **headers: str) -> Answer:
@@ -115,7 +122,7 @@ async def test_unknown_paths_and_methods() -> None:
         for path in ("/nothing", "/v1", "/v1/", "/v1/me/", "/v2/me", "/v1/users//", "/../etc/passwd"):
             assert is_problem(await house.ask("GET", path), 404, "not_found"), path
         for method, path, allowed in (
-            ("DELETE", "/v1/me", "GET, HEAD, PATCH"),
+            ("PUT", "/v1/me", "DELETE, GET, HEAD, PATCH"),
             ("GET", "/v1/users", "POST"),
             ("POST", "/health/live", "GET, HEAD"),
             ("PROPFIND", "/v1/feed", "GET, HEAD"),
@@ -176,11 +183,14 @@ async def test_a_bug_in_paging_is_not_blamed_on_the_asker(monkeypatch: pytest.Mo
         assert is_problem(await ada.ask("GET", "/v1/feed"), 500, "internal_error")
 
 
-def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text("utf-8")
-    rows = re.findall(r"^\| (`[^|]+) \| (\d{3}) \|$", text, re.M)
-    documented = {code: int(status) for codes, status in rows for code in re.findall(r"`(\w+)`", codes)}
-    assert documented == {code: status for code, (status, _) in PROBLEMS.items()}
+def test_every_problem_is_listed_and_has_a_page_that_says_who_may_have_it() -> None:
+    pages = Pages(OPERATIONS)
+    for code, (status, title) in PROBLEMS.items():
+        assert f'<a href="/problems/{code}"><code>{code}</code></a></td><td>{status}</td>' in pages.listed
+        assert title in html.unescape(pages.of(code))
+        users = [one for one in OPERATIONS if code in problems_of(one)]
+        assert users or code in ANYWHERE, code
+        assert all(f"{one.method} {one.path}" in pages.of(code) for one in users)
 
 
 def test_every_code_that_a_rule_refuses_with_is_known() -> None:

@@ -40,7 +40,8 @@ class Pages:
         self._users = {code: [one for one in operations if code in problems_of(one)] for code in PROBLEMS}
         self._assets = {name: (HERE / "assets" / name).read_bytes() for name in ASSETS}
         self._reference = self._page("reference.html", document=self._document, by_tag=_by_tag(operations))
-        self._problems = self._page("problems.html", problems=PROBLEMS)
+        #: The page that lists every problem.
+        self.listed = self._page("problems.html", problems=PROBLEMS)
         self._links = {
             "verify": self._page("verify.html"),
             "reset": self._page("reset.html"),
@@ -69,15 +70,14 @@ class Pages:
 
     async def problems(self, _: web.Request) -> web.Response:
         """Every problem there is."""
-        return _html(self._problems)
+        return _html(self.listed)
 
     async def problem(self, request: web.Request) -> web.Response:
         """One problem: the page that the `type` of an error leads to."""
         code = request.match_info["code"]
         if code not in PROBLEMS:
             raise ProblemError("not_found", "There is no such problem: `/problems` lists those that there are.")
-        status, title = PROBLEMS[code]
-        return _html(self._page("problem.html", code=code, status=status, title=title, users=self._users[code]))
+        return _html(self.of(code))
 
     async def verify(self, _: web.Request) -> web.Response:
         """Where a link that proves an address leads."""
@@ -94,6 +94,11 @@ class Pages:
             raise ProblemError("not_found", "There is nothing at this path: `GET /` tells what there is.")
         headers = {"Content-Type": f"{ASSETS[name]}; charset=utf-8", "Cache-Control": CACHED}
         return web.Response(body=self._assets[name], headers=headers)
+
+    def of(self, code: str) -> str:
+        """The page of one problem."""
+        status, title = PROBLEMS[code]
+        return self._page("problem.html", code=code, status=status, title=title, users=self._users[code])
 
     def _page(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(version=__version__, **values)

@@ -5,7 +5,7 @@ from typing import Any
 from devconnect.domain.model import RelationState
 from devconnect.events import commands as c
 from web import answers, bodies
-from web.answers import Blocked, Connected, ConnectionAnswer, ReportAnswer, Waiting
+from web.answers import Blocked, Connected, ConnectionAnswer, ReportAnswer, ReportDone, ReportMade, Waiting
 from web.calls import AnyCall, Call, known_user
 from web.operations import Operation, Page, Quota, Reply, command, read
 from web.problems import ProblemError
@@ -211,7 +211,14 @@ OPERATIONS: tuple[Operation, ...] = (
         description="Whatever is between the two ends. To the one who is blocked the other doesn't exist.",
         **_TO_PERSON,
     ),
-    command("DELETE", "/v1/blocks/{user}", unblock_user, "Take back a block", problems=("user_unknown",), **_TO_PERSON),
+    command(
+        "DELETE",
+        "/v1/blocks/{user}",
+        unblock_user,
+        "Take back a block",
+        problems=("user_unknown", "not_blocked"),
+        **_TO_PERSON,
+    ),
     command(
         "POST",
         "/v1/reports",
@@ -219,7 +226,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Tell the operators of somebody",
         body=bodies.ReportUser,
         status=201,
-        answer=ReportAnswer,
+        answer=ReportMade,
         problems=("user_unknown", "not_yourself", "already_reported"),
         **_TAG,
     ),
@@ -241,8 +248,8 @@ OPERATIONS: tuple[Operation, ...] = (
         body=bodies.CloseReport,
         handler=close_report,
         quota="writes",
-        answer=ReportAnswer,
-        problems=("report_unknown", "report_closed", "user_unknown"),
+        answer=ReportDone,
+        problems=("report_unknown", "report_closed", "not_allowed"),
         tag="operators",
     ),
 )

@@ -130,7 +130,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Say something else instead",
         body=bodies.EditMessage,
         answer=Message,
-        problems=("user_unknown", "message_unknown", "conversation_unknown", "not_allowed"),
+        problems=("user_unknown", "message_unknown", "message_deleted", "conversation_unknown", "not_allowed"),
         **_TAG,
     ),
     command(

@@ -27,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=PageQuery,
         answer=Page[FeedCard],
         tag="people",
+        problems=("cursor_expired",),
         description="Those with the most skills in common come first, then those who were here last. Nobody with whom "
         "there is or was anything. A page has at most as many as the membership tier allows.",
     ),

@@ -186,7 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
         send_verification,
         "Have another link mailed that proves the address",
         answer=LinkSent,
-        problems=("email_verified", "user_unknown"),
+        problems=("user_unknown",),
         **_TAG,
     ),
     action(

@@ -179,7 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=bodies.Renew,
         answer=SessionOpened,
         secret=True,
-        problems=("not_logged_in", "origin_not_allowed", "session_unknown", "session_reused", "user_unknown"),
+        problems=("not_logged_in", "origin_not_allowed", "session_unknown", "token_reused", "user_unknown"),
         description="A renewal token is good once; one that comes a second time ends the session. The session has "
         "another id when its owner's rights have risen.",
         **_TAG,

@@ -73,7 +73,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:presence",
         type="hash",
-        holds="d:<device> -> until:seq:at, of devices of the last day; seen, the newest `at`; audience as of audience:seq",
+        holds="d:<device> -> until:seq:at, of devices of the last day; seen, the newest `at`; audience, with its seq",
     ),
     Key(
         name="dc:{<user>}:online",
