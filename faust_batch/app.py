@@ -102,6 +102,11 @@ def create_app(
     return app
 
 
+def _partitions(app: faust.App, topic: str) -> list[Any]:
+    """The partitions of a topic that this process has now."""
+    return [tp for tp in app.consumer.assignment() if tp.topic == topic]
+
+
 def agent(app: faust.App, topic: str, handle: Handler) -> None:
     """Let `handle` have the batches of `topic`, all that have gathered at once; what it returns from is acknowledged.
 
@@ -111,8 +116,16 @@ def agent(app: faust.App, topic: str, handle: Handler) -> None:
     channel = app.topic(topic, schema=PassThrough())
     app.transport.topics.add(topic)
 
+    def full() -> None:
+        for tp in _partitions(app, topic):
+            app.consumer.on_buffer_full(tp)
+
+    def room() -> None:
+        for tp in _partitions(app, topic):
+            app.consumer.on_buffer_drop(tp)
+
     async def process(stream: Any) -> None:
-        gatherer = Gatherer(handle, app.crash)
+        gatherer = Gatherer(handle, app.crash, full=full, room=room)
         try:
             async for event in stream.noack().events():
                 await gatherer.put(event.value)

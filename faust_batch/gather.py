@@ -11,10 +11,14 @@ from faust_batch.batch import Batch, RevokedError
 
 logger = logging.getLogger(__name__)
 
-#: Records that may wait behind those in hand; a batch that comes on top of them waits outside.
+#: Records that may wait behind those in hand before no more are fetched; those that are fetched by then come on top.
 MAX_WAITING = 20_000
 
 Handler = Callable[[Sequence[Batch]], Awaitable[None]]
+
+
+def _nothing() -> None:
+    """Whoever puts batches here doesn't fetch them."""
 
 
 class Gatherer:
@@ -22,28 +26,37 @@ class Gatherer:
 
     The batches of one partition are in order, and never in two calls at a time. An error of `handle` goes to `crash`,
     and nothing more is handed over: what was in hand stays unacknowledged.
+
+    `full` is called when so many records wait that no more should be fetched, and `room` when they are taken. A batch
+    never waits to be put here: whoever fetches does so for other handlers too.
     """
 
-    def __init__(self, handle: Handler, crash: Callable[[BaseException], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        crash: Callable[[BaseException], Awaitable[None]],
+        *,
+        full: Callable[[], None] = _nothing,
+        room: Callable[[], None] = _nothing,
+    ) -> None:
         self._handle = handle
         self._crash = crash
+        self._full = full
+        self._room = room
         self._waiting: list[Batch] = []
         self._records = 0
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, batch: Batch) -> None:
-        """Let the batch wait its turn; waits itself while too many do."""
+        """Let the batch wait its turn."""
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name=f"gather {batch.topic}")
-        await self._room.wait()
         self._waiting.append(batch)
         self._records += len(batch.records)
         self._arrived.set()
         if self._records >= MAX_WAITING:
-            self._room.clear()
+            self._full()
 
     async def stop(self) -> None:
         """End the work in hand; what isn't done is not acknowledged."""
@@ -70,7 +83,8 @@ class Gatherer:
                     batch.acknowledge()
 
     def _take(self) -> list[Batch]:
+        if self._records >= MAX_WAITING:
+            self._room()
         batches, self._waiting, self._records = self._waiting, [], 0
         self._arrived.clear()
-        self._room.set()
         return batches

@@ -48,7 +48,7 @@ def rotate() -> None:
 @keys.command()
 @click.argument("kid")
 def retire(kid: str) -> None:
-    """Let go of the key KID now. Who has a token of it must renew their session."""
+    """Let go of the key KID now. Who has only tokens of it must log in again."""
     settings = _of_the_file()
     _change(lambda now: KeyFile(settings).retire(kid, now))
     click.echo(f"{kid} is retired: no gateway takes it in a few seconds")

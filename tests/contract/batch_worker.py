@@ -2,7 +2,8 @@
 
 Arguments: bootstrap, group, source topic, target topic, data folder. The environment's SLOW is how many seconds each
 call takes, POISON a value that makes it fail, INSTANCE the name of a static member, MORE
-another source topic, LIMIT how many seconds it may stand still. Prints what it is assigned, and its troubles. At
+another source topic, LIMIT how many seconds it may stand still, STUCK a source that is never done with, ROOM how many
+records may wait. Prints what it is assigned, and its troubles. At
 SIGHUP it is deaf: nothing is fetched any more.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 import faust
 from faust.types import TP
 
+from faust_batch import gather
 from faust_batch.app import agent, create_app
 from faust_batch.batch import Batch
 from faust_batch.liveness import Lookout
@@ -25,6 +27,7 @@ logging.basicConfig(level="WARNING")
 bootstrap, group, source, target, datadir = sys.argv[1:]
 slow = float(os.environ.get("SLOW", "0"))
 limit = float(os.environ.get("LIMIT", "60"))
+gather.MAX_WAITING = int(os.environ.get("ROOM", gather.MAX_WAITING))
 poison = os.environ.get("POISON", "").encode()
 app = create_app(group, bootstrap, datadir, instance=os.environ.get("INSTANCE"))
 producer = BatchProducer(bootstrap, group)
@@ -33,6 +36,8 @@ producer = BatchProducer(bootstrap, group)
 async def copy(batches: Sequence[Batch]) -> None:
     """Append every record to the target, on its own partition, with its offset as the key."""
     await asyncio.sleep(slow)
+    if batches[0].topic == os.environ.get("STUCK"):
+        await asyncio.Event().wait()
     for batch in batches:
         if poison and any(record.value == poison for record in batch.records):
             raise ValueError("poisoned")

@@ -42,9 +42,13 @@ class Copier:
         self.log = folder / f"{name}.log"
 
     async def create_topics(self) -> None:
+        for name in (self.source, self.target):
+            await self.create_topic(name)
+
+    async def create_topic(self, name: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
         await admin.start()
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (self.source, self.target)])
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1)])
         await admin.close()
 
     def launch(self, **env: str) -> subprocess.Popen[bytes]:
@@ -73,10 +77,10 @@ class Copier:
             process.kill()
             process.wait()
 
-    async def put(self, partition: int, values: list[bytes]) -> None:
-        """Append values to the source."""
+    async def put(self, partition: int, values: list[bytes], topic: str = "") -> None:
+        """Append values to the source, or to another topic."""
         async with producing(self.broker) as producer:
-            await producer.append(self.source, partition, [(b"k", value, []) for value in values])
+            await producer.append(topic or self.source, partition, [(b"k", value, []) for value in values])
 
     async def copied(self) -> dict[int, list[tuple[int, bytes]]]:
         """What is in the target, by partition: source offset and value."""

@@ -97,6 +97,23 @@ async def test_offsets_never_pass_what_was_copied(copier: Copier) -> None:
     await until(check)
 
 
+async def test_an_agent_that_is_stuck_holds_up_no_other_however_much_waits_for_it(copier: Copier) -> None:
+    stuck = f"{copier.source}-stuck"
+    await copier.create_topic(stuck)
+    copier.launch(MORE=stuck, STUCK=stuck, ROOM="10")
+    await until(lambda: started(copier))
+    for turn in range(6):
+        # What is copied of the other topic shows that the batches before it were fetched, each by itself.
+        for partition in range(PARTITIONS):
+            await copier.put(partition, [b"x"] * 20, topic=stuck)
+            await copier.put(partition, [b"y"])
+
+        async def all_copied(turn: int = turn) -> bool:
+            return [len(found) for found in (await copier.copied()).values()] == [turn + 1] * PARTITIONS
+
+        await until(all_copied)
+
+
 async def test_gaps_of_transactions_are_passed(copier: Copier) -> None:
     """Control records take offsets that no consumer ever gets."""
     producer = AIOKafkaProducer(bootstrap_servers=copier.broker.address, transactional_id=copier.group)

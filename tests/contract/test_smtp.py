@@ -242,6 +242,27 @@ async def test_a_server_that_says_nothing_is_left_in_time() -> None:
 
 
 @pytest.mark.usefixtures("quickly")
+async def test_a_server_that_is_slow_at_every_step_is_left_in_time() -> None:
+    """Each answer comes within the bound, all of them together don't."""
+
+    async def drawl(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.test\r\n")
+        while await reader.readline():
+            await asyncio.sleep(0.7)
+            writer.write(b"250 mail.test\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(drawl, "127.0.0.1", 0)
+    slow = Post()
+    slow.port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(UnavailableError, match=r"didn't answer within 1 s"):
+            await mailer(slow, within=1.0).send(MAIL)
+    finally:
+        server.close()
+
+
+@pytest.mark.usefixtures("quickly")
 async def test_a_server_that_hangs_with_the_mail_in_hand_is_left_in_time(post: Post) -> None:
     post.hangs = True
     with pytest.raises(UnavailableError, match=r"didn't answer within 0.5 s"):

@@ -101,22 +101,27 @@ async def test_the_batches_of_a_partition_come_in_order(handler: Handler, gather
     assert [batch for call in handler.calls for batch in call] == batches
 
 
-async def test_no_more_gather_than_there_is_room_for(
-    handler: Handler, gatherer: Gatherer, monkeypatch: pytest.MonkeyPatch
+async def test_no_more_are_asked_for_than_there_is_room_for_and_nothing_that_comes_waits_outside(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather, "MAX_WAITING", 10)
+    said: list[str] = []
+    gatherer = Gatherer(
+        handler.handle, handler.crash, full=lambda: said.append("full"), room=lambda: said.append("room")
+    )
     handler.go_on.clear()
-    await gatherer.put(a_batch(0))
+    await gatherer.put(a_batch(0, records=9))
     await until(lambda: len(handler.calls) == 1)
-    await gatherer.put(a_batch(1, records=6))
-    await gatherer.put(a_batch(7, records=6))
-    last = a_batch(13)
-    waiting = asyncio.create_task(gatherer.put(last))
-    await turns()
-    assert not waiting.done()
+    await gatherer.put(a_batch(9, records=6))
+    assert said == []
+    await gatherer.put(a_batch(15, records=6))
+    assert said == ["full"]
+    last = a_batch(21)
+    await asyncio.wait_for(gatherer.put(last), 5)
     handler.go_on.set()
-    await asyncio.wait_for(waiting, 5)
     await until(lambda: last.acknowledged == 1)
+    assert said == ["full", "full", "room"]
+    await gatherer.stop()
 
 
 async def test_an_error_crashes_the_worker_once_and_nothing_is_acknowledged_after(

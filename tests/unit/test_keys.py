@@ -20,7 +20,7 @@ class Fixture:
     """A data folder with keys, two gateways on it, and a clock that all of them go by."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        env = {"DATA_DIR": str(folder), "TOKEN_LIFETIME_SECONDS": str(LIFETIME), **env}
+        env = {"DATA_DIR": str(folder), "SESSION_IDLE_SECONDS": str(LIFETIME), **env}
         self.settings = Settings.load(env)
         self.clock = ManualClock()
         self.file = KeyFile(self.settings)

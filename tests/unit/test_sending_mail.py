@@ -23,10 +23,12 @@ from tests.fakes import (
     ManualClock,
     MemoryBatch,
     MemoryLetters,
+    MemoryListings,
     MemoryMetrics,
     MemoryProjections,
     MemoryPublisher,
     MemoryRecord,
+    MemoryRelations,
     MemoryTruth,
 )
 from tests.unit.test_mail import ADA, AT, COMPOSER, a_request, a_user
@@ -247,7 +249,8 @@ async def test_a_server_that_is_down_is_waited_for_and_nothing_is_sent_twice(giv
 
 
 async def test_who_is_put_off_holds_up_nobody_else_and_keeps_their_order(given: Fixture) -> None:
-    first, second, other = a_request(id="1"), a_request(RESET_PASSWORD, id="2"), a_request(id="3", user="b", to="b@b.b")
+    first, second = a_request(id="1"), a_request(id="2", to="new@example.org")
+    other = a_request(id="3", user="b", to="bob@example.org")
     given.mailer.fails["ada@example.org"] = PutOffError("450 later")
     with pytest.raises(PutOffError):
         await given.apply(first, second, other)
@@ -281,7 +284,8 @@ async def test_a_mail_that_is_refused_is_a_dead_letter_and_the_others_are_sent_o
 
 
 async def test_a_dead_letter_is_tried_again_and_sent_once(given: Fixture) -> None:
-    retry = Retry(given.truth, given.publisher, MemoryProjections(), given.step)
+    stores = given.truth, given.publisher, MemoryProjections(), MemoryListings(), MemoryRelations(given.truth)
+    retry = Retry(*stores, given.step)
     value = mail_requests.encode(a_request())
     letter = Letter(
         name=Name(MAIL_REQUESTS.name, 3, 7, "send-mail"), cause="c", at=1, key=ADA.encode(), value=value, headers=()
