@@ -237,7 +237,9 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
     title = (
         f"{report.connections} connections, {report.rounds} rounds of {report.seconds:g} s, load by {report.generator}"
     )
-    rates = Table("contender", "requests/s", "p50, p99 ms", "spread", "server µs", "server", "load", title=title)
+    rates = Table("contender", "requests/s", "p50, p99 ms", "spread", "µs", "server", "load", title=title)
+    for column in rates.columns[:3]:
+        column.no_wrap = True
     for name, result in report.contenders.items():
         if result.requests_per_second is None:
             rates.add_row(name, "-")
