@@ -54,8 +54,9 @@ def run(options: Options, say: Say) -> Report:
         with _fleet(settings, addresses) as port:
             say("making the people ready")
             crowd = asyncio.run(assemble(settings, addresses, port))
-            for entrant in entrants(options.only):
-                contest.enter(stack.enter_context(serving(entrant, settings, addresses)), crowd)
+            started = [stack.enter_context(serving(each, settings, addresses)) for each in entrants(options.only)]
+            for server in started:
+                contest.enter(server, crowd)
         contest.go()
     results = contest.results()
     return Report(
@@ -166,6 +167,7 @@ class Contest:
             p99_ms=loaded.p99_ms,
             requests=loaded.requests,
             seconds=loaded.seconds,
+            server_us=processor / loaded.requests * 1e6,
             server_share=processor / loaded.seconds,
             generator_share=loaded.processor / loaded.seconds,
             machine_share=machine / passed / (os.cpu_count() or 1),

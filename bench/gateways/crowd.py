@@ -16,6 +16,7 @@ from devconnect.replay.client import Gateway, RefusedError, UnreachableError
 from devconnect.replay.people import Account, open_account
 from devconnect.settings import Settings
 from devconnect.stack import Addresses
+from devconnect.stack.ports import LOOPBACK
 
 #: Readers, the people each of them is connected with, and of those how many they have a conversation with.
 READERS, PEERS, TALKS = 4, 50, 4
@@ -51,7 +52,7 @@ class Crowd(NamedTuple):
 async def assemble(settings: Settings, addresses: Addresses, port: int) -> Crowd:
     """Sign everybody up, give them their tier, connect them, let them talk; returns when all of it can be read."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        gateway = Gateway(http, f"http://127.0.0.1:{port}", concurrency=CONCURRENCY, patience=PATIENCE)
+        gateway = Gateway(http, f"http://{LOOPBACK}:{port}", concurrency=CONCURRENCY, patience=PATIENCE)
         try:
             everybody = await asyncio.gather(*(_open(gateway, number) for number in range(READERS + PEERS)))
             await _promote(settings, addresses, everybody)

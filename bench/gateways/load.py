@@ -78,7 +78,8 @@ def _wrk(load: Load, folder: Path) -> Loaded:
     script.write_text(lua(load.requests), "ascii")
     seconds = math.ceil(load.seconds)  # it knows no others
     where = f"http://{LOOPBACK}:{load.port}/"
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "-s", str(script), where]
+    timeout = f"--timeout={round(PATIENCE)}s"
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", timeout, "--latency", "-s", str(script), where]
     before = _children()
     found = _last_line(_outcome(command, seconds, b""))
     found.processor = _children() - before

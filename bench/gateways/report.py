@@ -27,6 +27,8 @@ class Turn(Struct, kw_only=True):
     p99_ms: float
     requests: int
     seconds: float
+    #: Microseconds of processor time that the server took for a request, whoever else wanted the processors.
+    server_us: float
     server_share: float
     generator_share: float
     machine_share: float
@@ -40,6 +42,7 @@ class Result(Struct, kw_only=True):
     p99_ms: float | None = None
     #: (highest - lowest) / median of the rounds.
     spread: float | None = None
+    server_us: float | None = None
     server_share: float | None = None
     generator_share: float | None = None
     machine_share: float | None = None
@@ -91,6 +94,7 @@ def summed_up(turns: Sequence[Turn]) -> Result:
         p50_ms=median("p50_ms"),
         p99_ms=median("p99_ms"),
         spread=(max(rates) - min(rates)) / median("requests_per_second"),
+        server_us=median("server_us"),
         server_share=median("server_share"),
         generator_share=median("generator_share"),
         machine_share=median("machine_share"),

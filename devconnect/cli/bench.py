@@ -237,7 +237,9 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
     title = (
         f"{report.connections} connections, {report.rounds} rounds of {report.seconds:g} s, load by {report.generator}"
     )
-    rates = Table("contender", "requests/s", "spread", "p50, p99 ms", "server", "load", "machine", title=title)
+    rates = Table("contender", "requests/s", "p50, p99 ms", "spread", "µs", "server", "load", title=title)
+    for column in rates.columns[:3]:
+        column.no_wrap = True
     for name, result in report.contenders.items():
         if result.requests_per_second is None:
             rates.add_row(name, "-")
@@ -245,11 +247,11 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
         rates.add_row(
             name,
             f"{result.requests_per_second:,.0f}",
-            f"{result.spread:.0%}",
             f"{result.p50_ms:.2f}, {result.p99_ms:.2f}",
+            f"{result.spread:.0%}",
+            f"{result.server_us:.0f}",
             f"{result.server_share:.0%}",
             f"{result.generator_share:.0%}",
-            f"{result.machine_share:.0%}",
         )
     yield rates
     ratios = Table("ratio", "", "aim")

@@ -98,6 +98,7 @@ def test_the_gateway_and_its_floors_answer_right_under_load(tmp_path: Path) -> N
         result = found["contenders"][name]
         assert found[name] == result["requests_per_second"] > 0
         assert 0 < result["p50_ms"] <= result["p99_ms"]
+        assert result["server_us"] > 0
         assert result["server_share"] > 0
         assert result["generator_share"] > 0
         assert result["failure"] is None

@@ -29,6 +29,7 @@ def turn(rate: float, p50: float = 1.0, p99: float = 4.0, generator: float = 0.5
         p99_ms=p99,
         requests=100,
         seconds=1.0,
+        server_us=50.0,
         server_share=1.0,
         generator_share=generator,
         machine_share=0.8,
