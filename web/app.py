@@ -23,7 +23,7 @@ from devconnect.domain.model import Decision
 from devconnect.ports.clock import SystemClock
 from devconnect.settings import Settings, signing_key
 from web import health
-from web.edge import BODY_MAX, edge
+from web.edge import BODY_MAX, Edge
 from web.gateway import GATEWAY, Gateway, Parts
 from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
@@ -35,10 +35,10 @@ MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
 
 def create_app(parts: Parts) -> web.Application:
     """The application on these parts; it neither starts nor stops them."""
-    app = web.Application(middlewares=[edge(parts.settings, parts.metrics)], client_max_size=BODY_MAX)
+    app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     app[GATEWAY] = Gateway.of(parts)
-    app.add_routes([*health.routes(), *routes()])
+    app.add_routes(Edge(parts.settings, parts.metrics).around([*health.routes(), *routes()]))
     return app
 
 
