@@ -7,7 +7,7 @@ import termios
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.helpers import set_exception
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -219,6 +219,7 @@ class Connection(RequestHandler):
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             response = self._gateway.answer(request, what_is_wrong(err_info.exc))
             response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
             await response.prepare(request)
             await response.write_eof()
             await self._linger()
