@@ -170,7 +170,7 @@ def _is_unchanged(request: web.Request, headers: CIMultiDict[str], body: bytes) 
     """Whether the asker has this very body already; gives one of JSON its tag, unless it has its own."""
     tag = headers.get(hdrs.ETAG)
     if tag is None:
-        if headers.get(hdrs.CONTENT_TYPE) != _JSON:
+        if not headers.get(hdrs.CONTENT_TYPE, "").startswith(_JSON):
             return False
         tag = headers[hdrs.ETAG] = body_tag(body)
     asked = request.headers.get(hdrs.IF_NONE_MATCH)
