@@ -275,7 +275,7 @@ async def test_a_cookie_counts_only_from_pages_that_may_use_it(sent: dict[str, s
     routes = [web.post("/say", say), web.get("/say", say)]
     async with served(*routes, cors_origins=(PAGE,), public_url="https://public.example.org") as gateway:
         # With PUBLIC_URL https all is https, so that plain http is nobody's of ours.
-        expected = is_allowed and "http://localhost" not in str(sent) or sent.get("Origin") == "https://localhost"
+        expected = (is_allowed and "http://localhost" not in str(sent)) or sent.get("Origin") == "https://localhost"
         assert (await gateway.ask("/say", "POST", **sent)).json == {"allowed": expected}
         assert (await gateway.ask("/say", **sent)).json == {"allowed": True}
     async with served(*routes, cors_origins=(PAGE,)) as gateway:
