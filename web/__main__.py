@@ -5,31 +5,36 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
 from devconnect.adapters.kafka.topics import TopicsError
 from devconnect.settings import Settings, SettingsError
 from devconnect.stack import StackError
+from web.app import build
 from web.listening import bind
 from web.logs import configure
-from web.serving import Place, serve
+from web.serving import MakeApp, Place, serve
 from web.supervisor import Supervisor
 
 
-def main() -> None:
-    """Run the gateway; one line and a non-zero exit when it can't start."""
+def main(make_app: MakeApp = build, program: Sequence[str] = ("-m", "web")) -> None:
+    """Run the gateway; one line and a non-zero exit when it can't start.
+
+    `program`: how this Python starts another process that comes here.
+    """
     asked = _arguments()
     try:
         settings = Settings.load()
         configure(settings.log_level)
         processes = asked.processes or settings.processes
         if asked.child:
-            uvloop.run(serve(settings, _place(asked.child)))
+            uvloop.run(serve(settings, _place(asked.child), make_app))
         elif processes == 1:
-            uvloop.run(serve(settings, Place(bind(settings.host, settings.port))))
+            uvloop.run(serve(settings, Place(bind(settings.host, settings.port)), make_app))
         else:
-            sys.exit(asyncio.run(_supervise(settings, processes)))
+            sys.exit(asyncio.run(_supervise(settings, processes, program)))
     except (SettingsError, StackError, TopicsError) as exc:
         sys.exit(f"gateway: {exc}")
     except OSError as exc:
@@ -62,8 +67,8 @@ def _place(told: str) -> Place:
     return Place(sockets, int(number), int(processes), socket.socket(fileno=int(channel)))
 
 
-async def _supervise(settings: Settings, processes: int) -> int:
-    return await Supervisor(settings, processes).run()
+async def _supervise(settings: Settings, processes: int, program: Sequence[str]) -> int:
+    return await Supervisor(settings, processes, program).run()
 
 
 if __name__ == "__main__":

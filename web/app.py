@@ -28,8 +28,8 @@ from devconnect.ports.clock import SystemClock
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
-from web.edge import BODY_MAX, edge
-from web.endpoints import mount
+from web.edge import BODY_MAX, Edge
+from web.endpoints import routes
 from web.fallback import FallbackAllowances
 from web.gateway import GATEWAY, Gateway, Parts
 from web.life import LIFE, Life
@@ -45,11 +45,11 @@ KEYS_SECONDS = 2.0
 
 def create_app(parts: Parts) -> web.Application:
     """The application on these parts; it neither starts nor stops them."""
-    app = web.Application(middlewares=[edge(parts.settings, parts.metrics)], client_max_size=BODY_MAX)
+    app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
-    app.add_routes([*health.routes(), *Pages(OPERATIONS).routes()])
-    mount(app, gateway, OPERATIONS)
+    served = [*health.routes(), *Pages(OPERATIONS).routes(), *routes(gateway, OPERATIONS)]
+    app.add_routes(Edge(parts.settings, parts.metrics).around(served))
     return app
 
 

@@ -55,12 +55,24 @@ def _quality(parameter: str) -> float:
         return 0.0
 
 
-async def compress(response: web.Response, body: bytes | bytearray) -> None:
+def is_asked_for(request: web.Request, response: web.Response) -> bool:
+    """Whether this answer is to be compressed; says in it that this depends on the request."""
+    if not is_compressible(response):
+        return False
+    before = response.headers.get(hdrs.VARY)
+    response.headers[hdrs.VARY] = "Accept-Encoding" if before is None else f"{before}, Accept-Encoding"
+    return takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+
+
+async def compress(response: web.StreamResponse) -> None:
     """Put the compressed body in the place of the plain one, where it is shorter."""
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, bytes):
+        return
     if len(body) < LONG:
         packed = zlib.compress(body, LEVEL, wbits=_GZIP)
     else:
         packed = await asyncio.to_thread(zlib.compress, body, LEVEL, wbits=_GZIP)
     if len(packed) < len(body):
-        response.body = packed
+        response.body = packed  # type: ignore[attr-defined] # a Response, as its body is one of bytes
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"

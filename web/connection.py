@@ -7,7 +7,7 @@ import termios
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.helpers import set_exception
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -97,6 +97,7 @@ class Connection(RequestHandler):
         "_gone",
         "_head_bytes",
         "_head_since",
+        "_life",
         "_overdue",
         "_paused_since",
         "_refused",
@@ -107,7 +108,7 @@ class Connection(RequestHandler):
 
     def __init__(self, gateway: "GatewayServer", *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(gateway, loop=loop, **kwargs)
-        self._gateway = gateway
+        self._gateway, self._life = gateway, gateway.life
         # When the head that isn't complete began (0: there is none), and how much of it is there.
         self._head_since, self._head_bytes = 0.0, 0
         self._body: StreamReader | None = None
@@ -146,7 +147,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take note of where the client is: in a head, in a body, or at rest."""
         before = self._request_count
-        super().data_received(data)
+        RequestHandler.data_received(self, data)
         if self._request_count == before:
             if data and (self._body is None or self._body.is_eof()) and self._payload_parser is None:
                 self._head_goes_on(len(data))
@@ -196,9 +197,9 @@ class Connection(RequestHandler):
         if isinstance(resp, web.HTTPException):
             # aiohttp's own, from before the application has looked at the request.
             resp = self._gateway.answer(request, resp)
-        if self._gateway.draining and not resp.prepared:
+        if self._life.draining and not resp.prepared:
             resp.force_close()
-        return super().finish_response(request, resp, start_time)
+        return RequestHandler.finish_response(self, request, resp, start_time)
 
     def handle_error(
         self,
@@ -216,8 +217,9 @@ class Connection(RequestHandler):
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            response = self._gateway.refusal(request, what_is_wrong(err_info.exc))
+            response = self._gateway.answer(request, what_is_wrong(err_info.exc))
             response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
             await response.prepare(request)
             await response.write_eof()
             await self._linger()

@@ -99,9 +99,3 @@ def _origin_of(url: str) -> str:
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
-
-
-def vary(headers: CIMultiDict[str], name: str) -> None:
-    """Say that the answer depends on a header of the request."""
-    before = headers.get(hdrs.VARY)
-    headers[hdrs.VARY] = name if before is None else f"{before}, {name}"

@@ -5,11 +5,10 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import hdrs, web
-from multidict import istr
+from multidict import CIMultiDict, istr
 
 from devconnect.ports.gateway import BusyError
 from devconnect.ports.metrics import HTTP_REQUESTS, HTTP_SECONDS, Metrics
@@ -20,23 +19,25 @@ from web.connection import SlowBodyError, is_overdue
 from web.etags import body_tag, none_match, not_modified
 from web.logs import report
 from web.problems import ProblemError, problem_response, unavailable
-from web.requests import route_of
 
 #: The largest body that is read.
 BODY_MAX = 64 * 1024
 
 REQUEST_ID = istr("Request-Id")
-#: The id of a request, where somebody has asked for it.
-_ID: web.RequestKey[str] = web.RequestKey("id", str)
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.A)
 #: Ids of our own: this process's, and a number.
 _PROCESS, _NUMBERS = secrets.token_hex(6), itertools.count(1)
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_READING = ("GET", "HEAD")
+#: Matches every path: what no other route has. And how aiohttp writes that.
+ANYTHING_ELSE, _ANYTHING = "/{anything:.*}", "/{anything}"
+
+_CSP = istr("Content-Security-Policy")
 #: What a handler may say otherwise.
 _HEADERS = {
     istr(hdrs.CACHE_CONTROL): "no-store",
-    istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
+    _CSP: "default-src 'none'; frame-ancestors 'none'",
     istr("Cross-Origin-Resource-Policy"): "same-origin",
     istr("Referrer-Policy"): "no-referrer",
     istr("X-Content-Type-Options"): "nosniff",
@@ -46,61 +47,72 @@ _HSTS, _HSTS_VALUE = istr("Strict-Transport-Security"), "max-age=31536000"
 _JSON = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: As aiohttp calls it: `handler` by its name.
-Middleware = Callable[..., Any]
+#: What counts an answer, and what takes its time.
+Record = tuple[Callable[[], None], Callable[[float], None]]
 
 
-def edge(settings: Settings, metrics: Metrics) -> Middleware:
-    """The middleware that turns every failure into a problem, dresses every answer and counts it."""
-    tally, dress = Tally(metrics), Dresser(settings)
+class Edge:
+    """Around every handler: turns failures into problems, dresses answers, counts them.
 
-    @web.middleware
-    async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = time.perf_counter()
-        try:
-            response = await handler(request)
-        except Exception as exc:
-            response = dress.preflight(request, exc) or answer_to(request, exc)
-        except asyncio.CancelledError:
-            if not is_overdue(request):
-                raise
-            response = answer_to(request, TimeoutError())
-        if not response.prepared:
-            await dress(request, response)
-        tally.add(request, response.status, time.perf_counter() - began)
-        return response
+    It is put around the handlers themselves. As a middleware it would cost two calls more for every request, since
+    aiohttp puts one of its own beside those of others.
+    """
 
-    return handle
-
-
-class Tally:
-    """Counts answers under method, route and status; what does that is kept by route."""
-
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._known: dict[tuple[object, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        self._dresser = Dresser(settings)
 
-    def add(self, request: web.Request, status: int, seconds: float) -> None:
-        """One answer more."""
-        route = request.match_info.route
-        count, observe = self._known.get((route, request.method, status)) or self._learn(request, route, status)
-        count()
-        observe(seconds)
+    def around(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
+        """These routes, and one for all that matches none of them."""
+        found = [
+            web.RouteDef(each.method, each.path, self._around(each.handler, each.path), each.kwargs) for each in routes
+        ]
+        return [*found, web.route("*", ANYTHING_ELSE, self._around(_nowhere, "unmatched"))]
 
-    def _learn(
-        self, request: web.Request, route: web.AbstractRoute, status: int
-    ) -> tuple[Callable[[], None], Callable[[float], None]]:
-        method = request.method if request.method in _METHODS else "other"
-        # The route of what matches none is made anew for each request.
-        key = (None if route.resource is None else route, method, status)
-        found = self._known.get(key)
+    def _around(self, handler: Handler, template: str) -> Handler:
+        records: dict[tuple[str, int], Record] = {}
+        dresser = self._dresser
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            began = time.perf_counter()
+            try:
+                response = await handler(request)
+            except Exception as exc:
+                response = dresser.preflight(request, exc) or answer_to(request, template, exc)
+            except asyncio.CancelledError:
+                if not is_overdue(request):
+                    raise
+                response = answer_to(request, template, TimeoutError())
+            if not response.prepared and dresser.dress(request, response):
+                await compress.compress(response)
+            status = response.status
+            record = records.get((request.method, status)) or self._record(records, template, request.method, status)
+            record[0]()
+            record[1](time.perf_counter() - began)
+            return response
+
+        return handle
+
+    def _record(self, records: dict[tuple[str, int], Record], template: str, method: str, status: int) -> Record:
+        known = method if method in _METHODS else "other"
+        found = records.get((known, status))
         if found is None:
-            template = route_of(request)
-            found = self._known[key] = (
-                self._metrics.counter(HTTP_REQUESTS, method, template, str(status)),
-                self._metrics.histogram(HTTP_SECONDS, method, template),
+            found = records[known, status] = (
+                self._metrics.counter(HTTP_REQUESTS, known, template, str(status)),
+                self._metrics.histogram(HTTP_SECONDS, known, template),
             )
         return found
+
+
+async def _nowhere(request: web.Request) -> web.StreamResponse:
+    """Says what goes here, if anything does."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != _ANYTHING:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    raise web.HTTPNotFound
 
 
 class Dresser:
@@ -109,76 +121,88 @@ class Dresser:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._origins = frozenset(settings.cors_origins)
-        self._own = (settings.public_url or "").startswith("https:")
-        self._headers = {**_HEADERS, _HSTS: _HSTS_VALUE} if self._own else _HEADERS
+        is_tls = (settings.public_url or "").startswith("https:")
+        self._headers = {**_HEADERS, _HSTS: _HSTS_VALUE} if is_tls else _HEADERS
         #: Whether it depends on the request if it came by TLS.
-        self._asks_proxy = bool(settings.trusted_proxies) and not self._own
+        self._asks_proxy = bool(settings.trusted_proxies) and not is_tls
 
     def preflight(self, request: web.Request, exc: Exception) -> web.Response | None:
         """The answer to a browser that asks what a page of the list may do at a path that there is; else None."""
         if not self._origins or not isinstance(exc, web.HTTPMethodNotAllowed) or not cors.is_preflight(request):
             return None
-        return cors.preflight(exc.allowed_methods) if request.headers.get("Origin") in self._origins else None
+        return cors.preflight(exc.allowed_methods) if request.headers.get(hdrs.ORIGIN) in self._origins else None
 
-    async def __call__(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Headers, the entity tag or 304, the compressed body."""
+    def dress(self, request: web.Request, response: web.StreamResponse) -> bool:
+        """Headers, the entity tag or 304; whether the body is still to be compressed."""
         headers = response.headers
-        if hdrs.CACHE_CONTROL in headers or "Content-Security-Policy" in headers:
+        if hdrs.CACHE_CONTROL in headers or _CSP in headers:
             for name, value in self._headers.items():
                 headers.setdefault(name, value)
         else:
             headers.extend(self._headers)
-        headers[REQUEST_ID] = request_id(request)
-        if self._asks_proxy and cors.came_by_tls(request, self._settings):
-            headers[_HSTS] = _HSTS_VALUE
+        if REQUEST_ID not in headers:
+            headers[REQUEST_ID] = request_id(request)
         if self._origins:
-            cors.vary(headers, "Origin")
-            origin = request.headers.get("Origin")
+            vary(headers, "Origin")
+            origin = request.headers.get(hdrs.ORIGIN)
             if origin in self._origins:
                 cors.allow(headers, origin)
+        if self._asks_proxy and cors.came_by_tls(request, self._settings):
+            headers[_HSTS] = _HSTS_VALUE
         if not isinstance(response, web.Response):
-            return
+            return False
         body = response.body
-        if isinstance(body, (bytes, bytearray)) and body:
-            await self._dress_body(request, response, body)
+        if not isinstance(body, bytes):
+            return False
+        if response.status == 200 and request.method in _READING and _is_unchanged(request, headers, body):
+            not_modified(response)
+            return False
+        return len(body) > compress.LEAST and compress.is_asked_for(request, response)
 
-    async def _dress_body(self, request: web.Request, response: web.Response, body: bytes | bytearray) -> None:
-        headers = response.headers
-        if request.method in ("GET", "HEAD") and response.status == 200:
-            tag = headers.get(hdrs.ETAG)
-            if tag is None and headers.get(hdrs.CONTENT_TYPE) == _JSON:
-                tag = headers[hdrs.ETAG] = body_tag(body)
-            asked = request.headers.get(hdrs.IF_NONE_MATCH)
-            if asked is not None and tag is not None and none_match(asked, tag):
-                not_modified(response)
-                return
-        if len(body) > compress.LEAST and compress.is_compressible(response):
-            cors.vary(headers, hdrs.ACCEPT_ENCODING)
-            if compress.takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
-                await compress.compress(response, body)
+
+def vary(headers: CIMultiDict[str], name: str) -> None:
+    """Say that the answer depends on a header of the request."""
+    before = headers.get(hdrs.VARY)
+    headers[hdrs.VARY] = name if before is None else f"{before}, {name}"
+
+
+def _is_unchanged(request: web.Request, headers: CIMultiDict[str], body: bytes) -> bool:
+    """Whether the asker has this very body already; gives one of JSON its tag, unless it has its own."""
+    tag = headers.get(hdrs.ETAG)
+    if tag is None:
+        if not headers.get(hdrs.CONTENT_TYPE, "").startswith(_JSON):
+            return False
+        tag = headers[hdrs.ETAG] = body_tag(body)
+    asked = request.headers.get(hdrs.IF_NONE_MATCH)
+    return asked is not None and none_match(asked, tag)
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """The request's id: the one that was given, where it can be one, or our own; the same each time."""
-    known = request.get(_ID) if len(request) else None
-    if known is None:
-        given = request.headers.get(REQUEST_ID)
-        known = f"{_PROCESS}{next(_NUMBERS):x}" if given is None or not _GIVEN_ID.fullmatch(given) else given
-        request[_ID] = known
-    return known
+    """The id that was given, where it can be one, or a new one."""
+    given = request.headers.get(REQUEST_ID)
+    return f"{_PROCESS}{next(_NUMBERS):x}" if given is None or not _GIVEN_ID.fullmatch(given) else given
 
 
-def answer_to(request: web.Request, exc: Exception) -> web.Response:
-    """The answer to a request that ended with an exception."""
-    response = problem_response(problem_of(request, exc))
+def answer_to(request: web.BaseRequest, route: str, exc: Exception) -> web.Response:
+    """The answer to a request that ended with an exception: never anything of our insides."""
+    problem = problem_of(request, exc)
+    if problem is None:
+        reference = request_id(request)
+        report(request.method, route, exc, reference)
+        problem = ProblemError(
+            "internal_error",
+            f"This is our mistake. Tell us the reference {reference}.",
+            headers={REQUEST_ID: reference},
+        )
+    response = problem_response(problem)
     if isinstance(exc, SlowBodyError | web.RequestPayloadError):
         # The rest of its body is nowhere to be found, and so isn't the next request.
         response.force_close()
     return response
 
 
-def problem_of(request: web.Request, exc: Exception) -> ProblemError:
-    """What the asker is told of a failure: never anything of our insides."""
+def problem_of(request: web.BaseRequest, exc: Exception) -> ProblemError | None:
+    """What the asker is told of a failure; None of one that nobody expected."""
     match exc:
         case ProblemError():
             return exc
@@ -192,6 +216,14 @@ def problem_of(request: web.Request, exc: Exception) -> ProblemError:
             )
         case SlowBodyError():
             return ProblemError("request_timeout", "The body was not all there in time: send it again.")
+        case web.HTTPException() | web.RequestPayloadError():
+            return _problem_of_http(exc)
+        case _:
+            return None
+
+
+def _problem_of_http(exc: Exception) -> ProblemError:
+    match exc:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(exc.allowed_methods))
             return ProblemError("method_not_allowed", f"Here goes: {allowed}.", headers={"Allow": allowed})
@@ -199,34 +231,18 @@ def problem_of(request: web.Request, exc: Exception) -> ProblemError:
             return ProblemError("not_found", "There is nothing at this path: `GET /` tells what there is.")
         case web.HTTPRequestEntityTooLarge():
             return ProblemError("body_too_large", f"A body has at most {BODY_MAX:,} bytes.")
-        case web.HTTPException() | web.RequestPayloadError():
-            return ProblemError("malformed_request", "This request can't be read as HTTP.")
+        case web.HTTPExpectationFailed():
+            return ProblemError("expectation_failed", "`Expect: 100-continue` is all that can be expected.")
         case _:
-            return _our_mistake(request, route_of(request), exc)
+            return ProblemError("malformed_request", "This request can't be read as HTTP.")
 
 
 def answer_outside(request: web.BaseRequest, exc: Exception, metrics: Metrics) -> web.Response:
-    """The answer to what failed before the middleware had it, or behind it."""
-    match exc:
-        case web.HTTPExpectationFailed():
-            problem = ProblemError("expectation_failed", "`Expect: 100-continue` is all that can be expected.")
-        case web.HTTPException():
-            problem = ProblemError("malformed_request", "This request can't be read as HTTP.")
-        case _:
-            problem = _our_mistake(request, "unmatched", exc)
-    return refusal_of(request, problem, metrics)
-
-
-def refusal_of(request: web.BaseRequest, problem: ProblemError, metrics: Metrics) -> web.Response:
-    """A problem as the answer to what no route has seen, dressed and counted."""
-    response = problem_response(problem)
+    """The answer to what no route has seen, or to what went wrong behind it, dressed and counted."""
+    response = answer_to(request, "unmatched", exc)
     response.headers.extend(_HEADERS)
-    response.headers[REQUEST_ID] = request_id(request)
-    metrics.count(HTTP_REQUESTS, "other", "unmatched", str(response.status))
+    if REQUEST_ID not in response.headers:
+        response.headers[REQUEST_ID] = request_id(request)
+    method = request.method if request.method in _METHODS else "other"
+    metrics.count(HTTP_REQUESTS, method, "unmatched", str(response.status))
     return response
-
-
-def _our_mistake(request: web.BaseRequest, route: str, exc: Exception) -> ProblemError:
-    reference = request_id(request)
-    report(request.method, route, exc, reference)
-    return ProblemError("internal_error", f"This is our mistake. Tell us the reference {reference}.")

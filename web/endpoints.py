@@ -1,6 +1,7 @@
 """Serves operations: who asks, may they, how often, what for; then the read or the command, and its answer."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 from aiohttp import web
 
@@ -27,15 +28,14 @@ PATIENCE = 1.0
 READ_AFTER, BEHIND = "Read-After", "X-Behind"
 
 
-def mount(app: web.Application, gateway: Gateway, operations: Iterable[Operation]) -> None:
-    """Have the application serve them; a GET answers HEAD, too."""
+def routes(gateway: Gateway, operations: Iterable[Operation]) -> list[web.RouteDef]:
+    """What serves them; a GET answers HEAD, too."""
     serving = Serving(gateway)
+    found = []
     for operation in operations:
-        serve = serving.endpoint(operation)
-        if operation.method == "GET":
-            app.router.add_get(operation.path, serve)
-        else:
-            app.router.add_route(operation.method, operation.path, serve)
+        make = web.get if operation.method == "GET" else partial(web.route, operation.method)
+        found.append(make(operation.path, serving.endpoint(operation)))
+    return found
 
 
 class Serving:

@@ -6,10 +6,9 @@ from typing import Any
 from aiohttp import web
 
 from web.connection import FIELD_MAX, HEADERS_MAX, LINE_MAX, LINGER, Connection, Limits
-from web.edge import answer_outside, refusal_of
+from web.edge import answer_outside
 from web.gateway import GATEWAY
 from web.life import LIFE, Life
-from web.problems import ProblemError
 
 #: Connections that are told at once that they are too many; more are just closed.
 EXPLAINED = 256
@@ -25,7 +24,7 @@ class GatewayServer(web.Server):
     def __init__(self, base: web.Server, *, app: web.Application, limits: Limits, **kwargs: Any) -> None:
         super().__init__(base.request_handler, request_factory=base.request_factory, **kwargs)
         self.limits = limits
-        self._life: Life = app[LIFE]
+        self.life: Life = app[LIFE]
         self._parts = app[GATEWAY].parts
         #: The loop's time as of the last look, which is close enough.
         self.now = self._loop.time()
@@ -37,11 +36,6 @@ class GatewayServer(web.Server):
     def __call__(self) -> Connection:
         """A connection that is to be."""
         return Connection(self, loop=self._loop, **self._kwargs)
-
-    @property
-    def draining(self) -> bool:
-        """Whether every answer is the last one on its connection."""
-        return self._life.draining
 
     @property
     def is_full(self) -> bool:
@@ -60,10 +54,6 @@ class GatewayServer(web.Server):
     def answer(self, request: web.BaseRequest, exc: Exception) -> web.Response:
         """The answer to what failed outside the application's own middleware."""
         return answer_outside(request, exc, self._parts.metrics)
-
-    def refusal(self, request: web.BaseRequest, problem: ProblemError) -> web.Response:
-        """The answer to what is no request."""
-        return refusal_of(request, problem, self._parts.metrics)
 
     def _look(self) -> None:
         """Look at a share of the connections, and come back."""

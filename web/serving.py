@@ -6,12 +6,12 @@ import logging
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 from aiohttp import web
 
 from devconnect.settings import Settings
-from web.app import build
 from web.channel import Siblings
 from web.connection import Limits
 from web.gateway import GATEWAY
@@ -27,6 +27,10 @@ CUT_SECONDS = 0.5
 OTHER_FILES = 256
 
 
+#: Makes the application.
+MakeApp = Callable[[Settings], web.Application]
+
+
 class Place(NamedTuple):
     """Where a process serves: its sockets, which of how many it is, and its end of the channel to the supervisor."""
 
@@ -36,13 +40,13 @@ class Place(NamedTuple):
     channel: socket.socket | None = None
 
 
-async def serve(settings: Settings, place: Place) -> None:
+async def serve(settings: Settings, place: Place, make_app: MakeApp) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    app = build(settings)
+    app = make_app(settings)
     limits = Limits.of(settings)
     limits = limits._replace(connections=room_for(limits.connections))
     runner = GatewayRunner(app, limits=limits, shutdown_timeout=CUT_SECONDS)

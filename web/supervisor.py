@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from devconnect.settings import Settings
@@ -37,8 +38,8 @@ class Slot:
 class Supervisor:
     """Keeps the processes alive until it is told to stop. OSError when the port can't be had."""
 
-    def __init__(self, settings: Settings, processes: int) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, processes: int, program: Sequence[str]) -> None:
+        self._settings, self._program = settings, program
         self._slots = [Slot(number) for number in range(processes)]
         self._stopping = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -95,7 +96,7 @@ class Supervisor:
         with theirs:
             told = f"{slot.number}/{len(self._slots)}:{theirs.fileno()}:{','.join(map(str, descriptors))}"
             slot.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "web", "--child", told, pass_fds=[theirs.fileno(), *descriptors]
+                sys.executable, *self._program, "--child", told, pass_fds=[theirs.fileno(), *descriptors]
             )
         if self._stopping.is_set():
             slot.process.terminate()
