@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devconnect.domain import analytics, deciding
-from devconnect.domain.model import AnyDocument, Connection, Decision, Place, Ref, Snapshot, User, ref_of
+from devconnect.domain.model import AnyDocument, Connection, Decision, Place, Ref, Secret, Snapshot, User, ref_of
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
+    DelUser,
     EndSession,
     MovePosition,
+    MoveSession,
     PutRelation,
     PutSession,
     PutUser,
@@ -18,8 +20,17 @@ from devconnect.domain.projections import (
     project,
 )
 from devconnect.events import commands as c, facts as f
-from devconnect.events.base import type_of
-from devconnect.events.topics import COMMAND_TO_EVENT, NOTIFICATION_EVENTS, Topic, changelog, notification_events
+from devconnect.events.base import seq_of, type_of
+from devconnect.events.topics import (
+    COMMAND_TO_EVENT,
+    NOTIFICATION_EVENTS,
+    SESSION_ENDS,
+    USER_COMMANDS,
+    Topic,
+    changelog,
+    notification_events,
+    session_ends,
+)
 from tests import counting
 from tests.counting import Fact
 from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
@@ -33,6 +44,9 @@ def assert_exact(world: World) -> None:
     events = _events(world)
     assert events == [event for decision in decisions.values() for event in decision.events]
     assert world.truth.documents == _documents(decisions)
+    assert world.truth.secrets == _secrets(world, decisions)
+    _assert_addresses(world)
+    assert _ended(world) == {(event.session, event.user) for event in events if isinstance(event, f.UserLoggedOut)}
     assert {key: told for key, told in world.answers.told.items() if told.problem != REUSED} | decisions == decisions
     facts = [_fact(event) for event in events]
     for name, rows in _changelogs(world).items():
@@ -42,6 +56,48 @@ def assert_exact(world: World) -> None:
 
 
 REUSED = "idempotency_key_reused"
+
+
+def assert_alone(world: World, user: str) -> None:
+    """Nothing stands between a deleted user and anybody."""
+    gone = world.truth.documents[Ref("user", user)]
+    assert isinstance(gone, User)
+    assert gone.deleted
+    for document in world.truth.documents.values():
+        if isinstance(document, Connection) and user in document.users:
+            assert document.state not in ("accepted", "requested"), document
+
+
+def _assert_addresses(world: World) -> None:
+    """Whoever has an account has its address, and nobody else has that."""
+    users = [each for each in world.truth.documents.values() if isinstance(each, User) and not each.deleted]
+    assert len({user.email for user in users}) == len(users)
+    for user in users:
+        assert world.truth.credentials[user.email].user == user.id
+
+
+def _secrets(world: World, decisions: Mapping[str, Decision]) -> dict[str, Secret]:
+    """What was set last opens an account, and nothing opens one that is closed."""
+    found: dict[str, Secret] = {}
+    for partition in range(PARTITIONS):
+        for offset, command in enumerate(_commands(world, USER_COMMANDS, partition)):
+            decision = decisions[command.id]
+            if decision.problem is not None or decision.seq != seq_of(offset):
+                continue
+            hashed = getattr(command, "password_hash", None)
+            if hashed is not None:
+                user = getattr(command, "user", command.actor)
+                found[user] = Secret(user, decision.seq, hashed)
+            elif isinstance(command, c.DeleteAccount):
+                found[command.actor] = Secret(command.actor, decision.events[-1].seq, "")
+    return found
+
+
+def _ended(world: World) -> set[tuple[str, str]]:
+    """The sessions that gateways were told the end of."""
+    logs = [world.logs[SESSION_ENDS.name, partition] for partition in range(PARTITIONS)]
+    ends = [session_ends.decode(record.value) for log in logs for record in log]
+    return {(end.session, end.user) for end in ends}
 
 
 def assert_same_rows(world: World, processes: list[Process]) -> None:
@@ -71,17 +127,16 @@ def _decided(world: World) -> Iterator[tuple[str, Decision]]:
     for topic in COMMAND_TOPICS:
         for partition in range(PARTITIONS):
             state: Snapshot = {}
-            holders: dict[str, str] = {}
             seen = set()
             for offset, command in enumerate(_commands(world, topic, partition)):
                 if command.id in seen:
                     continue
                 seen.add(command.id)
-                if isinstance(command, c.SignUp):
-                    holders.setdefault(command.email, command.user)
                 place = Place(topic.name, partition, offset)
                 possible = [
-                    deciding.decide(command, place, {**state, **foreign}, holders) for foreign in _foreign(command)
+                    deciding.decide(command, place, {**state, **foreign}, holders)
+                    for foreign in _foreign(command)
+                    for holders in _holders(command)
                 ]
                 stored = world.truth.stored.get(command.id)
                 assert stored in possible, (stored, possible)
@@ -94,6 +149,17 @@ def _decided(world: World) -> Iterator[tuple[str, Decision]]:
 def _commands(world: World, topic: Topic, partition: int) -> list[Any]:
     assert topic.codec is not None
     return [topic.codec.decode(record.value) for record in world.logs[topic.name, partition]]
+
+
+def _holders(command: c.AnyCommand) -> list[dict[str, str]]:
+    """Who may have the address that a command is about: what must be so of addresses is looked at for itself."""
+    match command:
+        case c.SignUp():
+            return [{command.email: command.user}, {}]
+        case c.ConfirmEmail():
+            return [{command.email: command.actor}, {}]
+        case _:
+            return [{}]
 
 
 def _foreign(command: c.AnyCommand) -> list[Snapshot]:
@@ -148,8 +214,12 @@ def _events(world: World) -> list[Any]:
 
 def _fact(event: Any) -> Fact:
     match event:
+        case f.PasswordResetRequested() | f.ReportClosed():
+            return Fact(type_of(event), event.at, "")
         case f.MessageSent():
             return Fact(type_of(event), event.at, event.sender, event.recipient)
+        case f.MessageEdited() | f.MessageDeleted():
+            return Fact(type_of(event), event.at, event.sender)
         case f.ConnectionEvent():
             return Fact(type_of(event), event.at, event.by, event.other)
         case _:
@@ -215,12 +285,20 @@ class ReadModel:
     def _apply(self, update: Update) -> None:
         match update:
             case PutUser():
-                for field, text in update.fields.items():
-                    self._forward(("user", update.user, field), update.seq, text)
-            case PutSession():
+                self._put(update)
+            case DelUser():
+                self._put(update)
+                gone = [key for key in self.state if key[0] in ("device", "notification") and key[1] == update.user]
+                for key in gone:
+                    del self.state[key]
+                self.state["gone", update.user] = True
+            case PutSession() | MoveSession():
                 self.state.setdefault(("session", update.session), "open")
+                self._forward(("expires", update.session), update.seq, update.expires_at)
             case EndSession():
                 self.state["session", update.session] = "over"
+            case SetPresence() | AddNotification() if ("gone", update.user) in self.state:
+                pass
             case SetPresence():
                 self._forward(("device", update.user, update.session), update.seq, update.until)
             case PutRelation():
@@ -235,6 +313,11 @@ class ReadModel:
                 self.state["notification", update.user, update.notification] = update.kind
             case _:
                 pass
+
+    def _put(self, update: PutUser | DelUser) -> None:
+        self._forward(("user", update.user), update.seq, "seq")
+        for field, text in update.fields.items():
+            self._forward(("user", update.user, field), update.seq, text)
 
     def _forward(self, key: tuple[Any, ...], seq: int, value: Any) -> None:
         before = self.state.get(key)
