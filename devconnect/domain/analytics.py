@@ -88,9 +88,15 @@ def _tag(kind: Kind) -> str:
     return str(kind.__struct_config__.tag)
 
 
+#: What is done to somebody, or for somebody who may be anybody: nobody was active.
+_PASSIVE: Collection[Kind] = (f.PasswordResetRequested, f.ReportClosed)
+
+
 def _active(kind: Kind) -> str:
     """The field that says who was active."""
-    return "sender" if kind is f.MessageSent else "by" if issubclass(kind, f.ConnectionEvent) else "user"
+    if issubclass(kind, f.ConnectionEvent):
+        return "by"
+    return "sender" if kind in (f.MessageSent, f.MessageEdited, f.MessageDeleted) else "user"
 
 
 EVENTS_BY_TYPE = Table(
@@ -127,7 +133,7 @@ ACTIVE_USERS = Table(
     key="hour",
     columns=("users",),
     shape="distinct",
-    counts={kind: (Count("users", _active(kind)),) for kind in _EVERYTHING},
+    counts={kind: (Count("users", _active(kind)),) for kind in _EVERYTHING if kind not in _PASSIVE},
     window_ms=HOUR_MS,
     keep_ms=2 * DAY_MS,
 )

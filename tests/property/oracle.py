@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devconnect.domain import analytics, deciding
-from devconnect.domain.model import AnyDocument, Connection, Decision, Place, Ref, Snapshot, User, ref_of
+from devconnect.domain.model import AnyDocument, Connection, Decision, Message, Place, Ref, Snapshot, User, ref_of
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
@@ -12,7 +12,10 @@ from devconnect.domain.projections import (
     MovePosition,
     PutRelation,
     PutSession,
+    PutTalk,
+    PutUnread,
     PutUser,
+    ReplaceMessage,
     SetPresence,
     Update,
     project,
@@ -39,6 +42,7 @@ def assert_exact(world: World) -> None:
         assert counting.differences(name, _view(name, rows), counting.count(facts)[name]) == []
     _assert_told(world, facts)
     assert ReadModel(world.projections.updates).state == ReadModel(_updates(world, events)).state
+    _assert_listed(world)
 
 
 REUSED = "idempotency_key_reused"
@@ -99,9 +103,9 @@ def _commands(world: World, topic: Topic, partition: int) -> list[Any]:
 def _foreign(command: c.AnyCommand) -> list[Snapshot]:
     """What may be true of the documents of another topic, as far as the rules look at it."""
     match command:
-        case c.RequestConnection():
+        case c.RequestConnection(to=other) | c.BlockUser(other=other) | c.ReportUser(other=other):
             user = User(
-                id=command.to,
+                id=other,
                 seq=1,
                 email="",
                 profile=f.Profile(name=""),
@@ -110,10 +114,10 @@ def _foreign(command: c.AnyCommand) -> list[Snapshot]:
                 created_at=0,
                 updated_at=0,
             )
-            return [{}, {Ref("user", command.to): user}]
-        case c.SendMessage():
-            users = (command.actor, command.to)
-            between = Connection(id=command.key, seq=1, users=users, state="accepted", by=command.to, at=0)
+            return [{}, {Ref("user", other): user}]
+        case c.SendMessage(to=peer) | c.EditMessage(peer=peer):
+            users = (command.actor, peer)
+            between = Connection(id=command.key, seq=1, users=users, state="accepted", by=peer, at=0)
             return [{}, {Ref("connection", command.key): between}]
         case _:
             return [{}]
@@ -125,6 +129,21 @@ def _documents(decisions: Mapping[str, Decision]) -> dict[Ref, AnyDocument]:
         for event in decision.events:
             state |= {ref_of(document): document for document in deciding.evolve(state, event)}
     return state
+
+
+def _assert_listed(world: World) -> None:
+    """The database's lists say what its messages do: those that aren't deleted are found by their words."""
+    messages = [each for each in world.truth.documents.values() if isinstance(each, Message)]
+    assert world.listings.talks == {
+        (user, peer): max(each.at for each in messages if {user, peer} == {each.sender, each.recipient})
+        for message in messages
+        for user, peer in ((message.sender, message.recipient), (message.recipient, message.sender))
+    }
+    assert {key: entry.words for key, entry in world.listings.words.items()} == {
+        (user, each.id): (each.text,) if each.text else ()
+        for each in messages
+        for user in (each.sender, each.recipient)
+    }
 
 
 # -- events and what follows from them
@@ -150,6 +169,10 @@ def _fact(event: Any) -> Fact:
     match event:
         case f.MessageSent():
             return Fact(type_of(event), event.at, event.sender, event.recipient)
+        case f.MessageEdited() | f.MessageDeleted():
+            return Fact(type_of(event), event.at, event.sender)
+        case f.ReportClosed():
+            return Fact(type_of(event), event.at, "")
         case f.ConnectionEvent():
             return Fact(type_of(event), event.at, event.by, event.other)
         case _:
@@ -226,7 +249,17 @@ class ReadModel:
             case PutRelation():
                 self._forward(("relation", update.user, update.other), update.seq, (update.state, update.by))
             case AppendMessage():
-                self.state["message", update.conversation, update.seq] = (update.message, update.previous)
+                said = update.text, update.previous, update.edited_at, update.deleted
+                self._forward(("message", update.conversation, update.seq), update.seq, said)
+            case ReplaceMessage(message=changed):
+                said = changed.text, changed.previous, changed.edited_at, changed.deleted
+                self._forward(("message", changed.conversation, changed.seq), update.seq, said)
+            case PutUnread():
+                key = ("told", update.conversation, update.user, update.place)
+                self.state[key] = update.gone or self.state.get(key, False)
+            case PutTalk():
+                key = ("talk", update.user, update.peer)
+                self.state[key] = max(update.at, self.state.get(key, 0))
             case MovePosition():
                 key = ("position", update.conversation, update.user)
                 delivered, read = self.state.get(key, (0, 0))
