@@ -9,15 +9,16 @@ from devconnect.domain.deciding import Answer
 from devconnect.domain.model import (
     AnyDocument,
     Connection,
-    ConnectionState,
     Decision,
     Ref,
+    RelationState,
     Reservation,
     Secret,
     Snapshot,
     ref_of,
 )
-from devconnect.domain.projections import AddNotification, MarkNotificationsRead, Update
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead, PutTalk, Update
+from devconnect.domain.search import Entry
 from devconnect.domain.windows import Publication
 from devconnect.events.facts import WindowClosed
 from devconnect.events.parts import AnyPart, Erased
@@ -25,6 +26,7 @@ from devconnect.events.topics import ANALYTICS_PARTS, analytics_parts
 from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
 from devconnect.ports.letters import History, Letters
+from devconnect.ports.listings import Listings
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.projections import Projections, TableRow, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
@@ -126,7 +128,7 @@ class MemoryRelations(Relations):
         self._truth = truth
 
     async def relations(
-        self, user: str, state: ConnectionState, cursor: str | None, limit: int, *, by_others: bool = False
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, by_others: bool = False
     ) -> Page[RelationView]:
         found = [
             RelationView(user=next(each for each in document.users if each != user), state=state, by=document.by, at=0)
@@ -196,6 +198,25 @@ class MemoryAnswers(Answers):
 
     async def tell(self, answers: Sequence[Answer]) -> None:
         self.told.update((answer.id, answer.decision) for answer in answers)
+
+
+class MemoryListings(Listings):
+    """Each person's conversations, and what they find messages by, each the newest."""
+
+    def __init__(self) -> None:
+        self.talks: dict[tuple[str, str], int] = {}
+        self.words: dict[tuple[str, str], Entry] = {}
+
+    async def put_talks(self, talks: Sequence[PutTalk]) -> None:
+        for talk in talks:
+            key = talk.user, talk.peer
+            self.talks[key] = max(talk.at, self.talks.get(key, 0))
+
+    async def put_words(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            before = self.words.get((entry.user, entry.message))
+            if before is None or before.seq < entry.seq:
+                self.words[entry.user, entry.message] = entry
 
 
 class MemoryProjections(Projections):

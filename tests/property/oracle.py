@@ -4,21 +4,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devconnect.domain import analytics, deciding
-from devconnect.domain.model import AnyDocument, Connection, Decision, Place, Ref, Secret, Snapshot, User, ref_of
-from devconnect.domain.projections import (
-    AddNotification,
-    AppendMessage,
-    DelUser,
-    EndSession,
-    MovePosition,
-    MoveSession,
-    PutRelation,
-    PutSession,
-    PutUser,
-    SetPresence,
-    Update,
-    project,
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Decision,
+    Message,
+    Place,
+    Ref,
+    Secret,
+    Snapshot,
+    User,
+    ref_of,
 )
+from devconnect.domain.projections import Update, project
 from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of, type_of
 from devconnect.events.topics import (
@@ -33,6 +31,7 @@ from devconnect.events.topics import (
 )
 from tests import counting
 from tests.counting import Fact
+from tests.property.read_model import ReadModel
 from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
 
 
@@ -53,19 +52,20 @@ def assert_exact(world: World) -> None:
         assert counting.differences(name, _view(name, rows), counting.count(facts)[name]) == []
     _assert_told(world, facts)
     assert ReadModel(world.projections.updates).state == ReadModel(_updates(world, events)).state
+    _assert_listed(world)
 
 
 REUSED = "idempotency_key_reused"
 
 
 def assert_alone(world: World, user: str) -> None:
-    """Nothing stands between a deleted user and anybody."""
-    gone = world.truth.documents[Ref("user", user)]
-    assert isinstance(gone, User)
-    assert gone.deleted
+    """Nothing stands between a deleted user and anybody who is still here."""
+    users = {each.id: each for each in world.truth.documents.values() if isinstance(each, User)}
+    assert users[user].deleted
     for document in world.truth.documents.values():
         if isinstance(document, Connection) and user in document.users:
-            assert document.state not in ("accepted", "requested"), document
+            gone = all(users[each].deleted for each in document.users)
+            assert gone or document.state not in ("accepted", "requested"), document
 
 
 def _assert_addresses(world: World) -> None:
@@ -165,24 +165,22 @@ def _holders(command: c.AnyCommand) -> list[dict[str, str]]:
 def _foreign(command: c.AnyCommand) -> list[Snapshot]:
     """What may be true of the documents of another topic, as far as the rules look at it."""
     match command:
-        case c.RequestConnection():
-            user = User(
-                id=command.to,
-                seq=1,
-                email="",
-                profile=f.Profile(name=""),
-                tier="free",
-                role="member",
-                created_at=0,
-                updated_at=0,
-            )
-            return [{}, {Ref("user", command.to): user}]
-        case c.SendMessage():
-            users = (command.actor, command.to)
-            between = Connection(id=command.key, seq=1, users=users, state="accepted", by=command.to, at=0)
+        case c.ReviewConnection(requester=other):
+            return [{}, {Ref("user", other): _user(other, deleted=True)}]
+        case c.RequestConnection(to=other) | c.BlockUser(other=other) | c.ReportUser(other=other):
+            return [{}, {Ref("user", other): _user(other)}]
+        case c.SendMessage(to=peer) | c.EditMessage(peer=peer):
+            users = (command.actor, peer)
+            between = Connection(id=command.key, seq=1, users=users, state="accepted", by=peer, at=0)
             return [{}, {Ref("connection", command.key): between}]
         case _:
             return [{}]
+
+
+def _user(user: str, *, deleted: bool = False) -> User:
+    profile = f.Profile(name="")
+    rights: dict[str, Any] = {"tier": "free", "role": "member"}
+    return User(id=user, seq=1, email="", profile=profile, created_at=0, updated_at=0, deleted=deleted, **rights)
 
 
 def _documents(decisions: Mapping[str, Decision]) -> dict[Ref, AnyDocument]:
@@ -191,6 +189,21 @@ def _documents(decisions: Mapping[str, Decision]) -> dict[Ref, AnyDocument]:
         for event in decision.events:
             state |= {ref_of(document): document for document in deciding.evolve(state, event)}
     return state
+
+
+def _assert_listed(world: World) -> None:
+    """The database's lists say what its messages do: those that aren't deleted are found by their words."""
+    messages = [each for each in world.truth.documents.values() if isinstance(each, Message)]
+    assert world.listings.talks == {
+        (user, peer): max(each.at for each in messages if {user, peer} == {each.sender, each.recipient})
+        for message in messages
+        for user, peer in ((message.sender, message.recipient), (message.recipient, message.sender))
+    }
+    assert {key: entry.words for key, entry in world.listings.words.items()} == {
+        (user, each.id): (each.text,) if each.text else ()
+        for each in messages
+        for user in (each.sender, each.recipient)
+    }
 
 
 # -- events and what follows from them
@@ -272,54 +285,3 @@ def _raised(world: World) -> list[f.NotificationRaised]:
 def _updates(world: World, events: list[Any]) -> list[Update]:
     unique = {event.notification: event for event in _raised(world)}
     return [update for event in [*events, *unique.values()] for update in project(event)]
-
-
-class ReadModel:
-    """Every update moves forward only: the few rules that the store's scripts follow."""
-
-    def __init__(self, updates: list[Update]) -> None:
-        self.state: dict[tuple[Any, ...], Any] = {}
-        for update in updates:
-            self._apply(update)
-
-    def _apply(self, update: Update) -> None:
-        match update:
-            case PutUser():
-                self._put(update)
-            case DelUser():
-                self._put(update)
-                gone = [key for key in self.state if key[0] in ("device", "notification") and key[1] == update.user]
-                for key in gone:
-                    del self.state[key]
-                self.state["gone", update.user] = True
-            case PutSession() | MoveSession():
-                self.state.setdefault(("session", update.session), "open")
-                self._forward(("expires", update.session), update.seq, update.expires_at)
-            case EndSession():
-                self.state["session", update.session] = "over"
-            case SetPresence() | AddNotification() if ("gone", update.user) in self.state:
-                pass
-            case SetPresence():
-                self._forward(("device", update.user, update.session), update.seq, update.until)
-            case PutRelation():
-                self._forward(("relation", update.user, update.other), update.seq, (update.state, update.by))
-            case AppendMessage():
-                self.state["message", update.conversation, update.seq] = (update.message, update.previous)
-            case MovePosition():
-                key = ("position", update.conversation, update.user)
-                delivered, read = self.state.get(key, (0, 0))
-                self.state[key] = max(delivered, update.delivered), max(read, update.read)
-            case AddNotification():
-                self.state["notification", update.user, update.notification] = update.kind
-            case _:
-                pass
-
-    def _put(self, update: PutUser | DelUser) -> None:
-        self._forward(("user", update.user), update.seq, "seq")
-        for field, text in update.fields.items():
-            self._forward(("user", update.user, field), update.seq, text)
-
-    def _forward(self, key: tuple[Any, ...], seq: int, value: Any) -> None:
-        before = self.state.get(key)
-        if before is None or before[0] < seq:
-            self.state[key] = seq, value

@@ -102,14 +102,38 @@ def leaving(person: str) -> c.AnyCommand:
     return c.DeleteAccount(**_stamp(10_000, person))
 
 
-def _between_two(random: Random, stamp: dict[str, Any], _: str, other: str) -> c.AnyCommand:
+def _between_two(random: Random, stamp: dict[str, Any], actor: str, other: str) -> c.AnyCommand:
     up_to = random.randrange(30 * SEQ_STRIDE)
+    # A message's place, which may be nobody's; most are said to or by the one whom everybody knows.
+    place = (random.randrange(60) + 1) * SEQ_STRIDE
+    peer = other if actor == PEOPLE[0] else PEOPLE[0]
+    change = random.choice(
+        (
+            c.EditMessage(**stamp, peer=peer, message=place, text=f"e{place}"),
+            c.DeleteMessage(**stamp, peer=peer, message=place),
+        )
+    )
     return random.choice(
         (
+            change,
+            change,
+            change,
+            c.WithdrawRequest(**stamp, to=other),
+            c.BlockUser(**stamp, other=other),
+            c.UnblockUser(**stamp, other=other),
+            c.UnblockUser(**stamp, other=other),
+            c.ReportUser(**stamp, other=other, reason="spam"),
+            c.CloseReport(
+                **stamp,
+                report=f"c{random.randrange(200)}",
+                reporter=other,
+                reported=random.choice(PEOPLE),
+                outcome="read",
+                authority="operator",
+            ),
             c.RequestConnection(**stamp, to=other, interest=random.choice(("interested", "interested", "ignored"))),
             c.ReviewConnection(**stamp, requester=other, verdict=random.choice(("accepted", "accepted", "rejected"))),
             c.RemoveConnection(**stamp, other=other),
-            c.WithdrawRequest(**stamp, to=other),
             c.MarkRead(**stamp, peer=other, up_to=up_to),
             c.MarkDelivered(**stamp, peer=other, up_to=up_to),
         )

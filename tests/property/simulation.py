@@ -19,7 +19,7 @@ from agents.analytics import FoldTables
 from agents.commands import DecideCommands
 from agents.erasure import EraseRelations
 from agents.limiting import Limiter
-from agents.notifications import DecideNotifications, DeliverInApp
+from agents.notifications import DeliverInApp, on_events
 from agents.processing import Processor
 from agents.projections import ProjectEvents
 from devconnect.domain.analytics import Row
@@ -49,6 +49,7 @@ from tests.fakes import (
     ManualClock,
     MemoryAnswers,
     MemoryLetters,
+    MemoryListings,
     MemoryLog,
     MemoryProjections,
     MemoryRecord,
@@ -124,6 +125,7 @@ class World:
         self.logs: dict[TP, list[MemoryRecord]] = defaultdict(list)
         self.changelogs: dict[str, MemoryLog] = defaultdict(lambda: MemoryLog(chunk=3))
         self.truth, self.answers, self.projections = MemoryTruth(), MemoryAnswers(), MemoryProjections()
+        self.listings = MemoryListings()
         self.committed: dict[tuple[str, TP], int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
         self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
@@ -346,8 +348,9 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
             return [(topic, ProjectEvents(topic, projections)) for topic in EVENT_TOPICS]
         case "notifications":
             deliver = DeliverInApp(truth, projections)
+            listings: Any = Gated(process, "listings", world.listings)
             return [
-                *((topic, DecideNotifications(topic, publisher)) for topic in EVENT_TOPICS),
+                *((topic, on_events(topic, publisher, listings)) for topic in EVENT_TOPICS),
                 (NOTIFICATION_EVENTS, deliver),
             ]
         case _:

@@ -2,7 +2,7 @@
 
 from agents.memory import Memory
 from agents.processing import Slice
-from devconnect.domain.model import Ref, Session
+from devconnect.domain.model import Message, Ref, Session, message_key
 from tests.fakes import MemoryRecord
 
 
@@ -55,3 +55,13 @@ def test_all_is_forgotten_where_a_command_may_have_been_missed() -> None:
     assert not taken(Memory(("session",)), slice_of(3, 4), slice_of(6))
     assert not taken(Memory(("session",)), slice_of(3, 4), slice_of(4, 5))
     assert not taken(Memory(("session",)), slice_of(3, 5))
+
+
+def test_messages_are_remembered_only_until_they_are_stored() -> None:
+    memory = Memory(("message",))
+    key = message_key("ann.bob", 256)
+    said = Message(id=key, seq=256, message="c1", conversation="ann.bob", sender="ann", recipient="bob", text="", at=1)
+    memory.keep((), {}, [said])
+    assert memory.recall([Ref("message", key)]) == ({Ref("message", key): said}, set())
+    memory.finish([slice_of(0)])
+    assert memory.recall([Ref("message", key)]) == ({}, {Ref("message", key)})

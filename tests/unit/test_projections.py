@@ -25,6 +25,11 @@ def relation(state: Any) -> tuple[p.Update, ...]:
     )
 
 
+def changed(text: str, **more: Any) -> p.AppendMessage:
+    """What ann had said, as it is since."""
+    return p.AppendMessage("ann.bob", 1536, 1280, "c5", "ann", "bob", text, AT - 1000, **more)
+
+
 #: What each event type leads to; see the golden records for the events.
 UPDATES: dict[str, tuple[p.Update, ...]] = {
     "user.signed_up": (
@@ -48,7 +53,22 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
     "connection.accepted": relation("accepted"),
     "connection.rejected": relation("rejected"),
     "connection.removed": relation("removed"),
-    "message.sent": (p.AppendMessage("ann.bob", SEQ, 1792, "c7", "ann", "bob", "Hello", AT),),
+    "connection.withdrawn": relation("removed"),
+    "connection.blocked": (
+        p.PutRelation("ann", "bob", "blocked", "ann", AT, SEQ),
+        p.PutRelation("bob", "ann", "barred", "ann", AT, SEQ),
+    ),
+    "connection.unblocked": relation("removed"),
+    "connection.reported": (),
+    "connection.report_closed": (),
+    "message.sent": (
+        p.AppendMessage("ann.bob", SEQ, 1792, "c7", "ann", "bob", "Hello", AT),
+        p.PutUnread("ann.bob", "bob", SEQ),
+        p.PutTalk("ann", "bob", AT),
+        p.PutTalk("bob", "ann", AT),
+    ),
+    "message.edited": (p.ReplaceMessage(changed("Hallo", edited_at=AT), SEQ),),
+    "message.deleted": (p.ReplaceMessage(changed("", deleted=True), SEQ), p.PutUnread("ann.bob", "bob", 1536, True)),
     "message.delivered": (p.MovePosition("ann.bob", "bob", SEQ, 0),),
     "message.read": (p.MovePosition("ann.bob", "bob", SEQ, SEQ),),
     "notification.raised": (
@@ -91,3 +111,18 @@ def test_an_update_that_may_be_overtaken_carries_the_seq_of_its_event(log: tuple
     for event in log:
         for update in p.project(event):
             assert getattr(update, "seq", event.seq) == event.seq
+
+
+def test_who_blocks_each_other_goes_on_seeing_their_own_block() -> None:
+    blocked = f.UserBlocked(id="c7.0", seq=SEQ, at=AT, by="ann", other="bob", mutual=True)
+    assert p.project(blocked) == (p.PutRelation("ann", "bob", "blocked", "ann", AT, SEQ),)
+    unblocked = f.UserUnblocked(id="c7.0", seq=SEQ, at=AT, by="ann", other="bob", mutual=True, rejected_by="bob")
+    assert p.project(unblocked) == (p.PutRelation("ann", "bob", "barred", "bob", AT, SEQ),)
+
+
+def test_a_rejection_shows_again_once_a_block_is_taken_back() -> None:
+    unblocked = f.UserUnblocked(id="c7.0", seq=SEQ, at=AT, by="ann", other="bob", rejected_by="bob")
+    assert p.project(unblocked) == (
+        p.PutRelation("ann", "bob", "rejected", "bob", AT, SEQ),
+        p.PutRelation("bob", "ann", "rejected", "bob", AT, SEQ),
+    )

@@ -11,13 +11,13 @@ from agents.rebuild import RebuildProjections
 from devconnect.domain import projections
 from devconnect.domain.projections import Update
 from devconnect.events import facts as f
-from devconnect.events.topics import CONNECTION_EVENTS, NOTIFICATION_EVENTS, USER_EVENTS, Topic
+from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS, USER_EVENTS, Topic
 from devconnect.ports.truth import UnavailableError
 from faust_batch.changelog import Chunk
 from tests.fakes import MemoryLog, MemoryProjections
 
 AT = 1_700_000_000_000
-TOPICS = (USER_EVENTS, CONNECTION_EVENTS, NOTIFICATION_EVENTS)
+TOPICS = (USER_EVENTS, CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS)
 USERS = [f.TierChanged(id=f"c{n}.0", seq=n * 256, at=AT + n, user=f"u{n}", tier="gold") for n in range(1, 6)]
 PAIRS = [f.ConnectionAccepted(id=f"c{n}.0", seq=n * 256, at=AT + n, by="ann", other=f"u{n}") for n in range(1, 4)]
 RAISED = [
@@ -26,7 +26,24 @@ RAISED = [
     )
     for event in PAIRS
 ]
-EVERY: list[Update] = [update for event in (*USERS, *PAIRS, *RAISED) for update in projections.project(event)]
+SAID: list[f.AnyMessageEvent] = [
+    f.MessageSent(
+        id="c6.0",
+        seq=6 * 256,
+        at=AT,
+        conversation="ann.bob",
+        message="c6",
+        sender="ann",
+        recipient="bob",
+        text="Hello",
+        previous=0,
+    ),
+    f.MessageEdited(
+        id="c7.0", seq=7 * 256, at=AT, conversation="ann.bob", of=6 * 256, message="c6", sender="ann", text="Hallo"
+    ),
+    f.MessageDeleted(id="c8.0", seq=8 * 256, at=AT, conversation="ann.bob", of=6 * 256, message="c6", sender="ann"),
+]
+EVERY: list[Update] = [update for event in (*USERS, *PAIRS, *SAID, *RAISED) for update in projections.project(event)]
 
 
 class Store(MemoryProjections):
@@ -63,6 +80,7 @@ class Events:
             (USER_EVENTS, 0, USERS[:3]),
             (USER_EVENTS, 1, USERS[3:]),
             (CONNECTION_EVENTS, 0, PAIRS),
+            (MESSAGE_EVENTS, 0, SAID),
             (NOTIFICATION_EVENTS, 0, RAISED),
         ):
             await self.put(topic, partition, *(topic.codec.encode(event) for event in events))

@@ -13,7 +13,7 @@ from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of
 from devconnect.events.topics import message_commands, message_events, notification_events, user_events
 from devconnect.ports.publisher import Record
-from tests.fakes import MemoryProjections, MemoryPublisher, MemoryTruth
+from tests.fakes import MemoryListings, MemoryProjections, MemoryPublisher, MemoryTruth
 
 COMMAND = c.SendMessage(id="c1", actor="ann", at=1, to="bob", text="hello")
 SENT = f.MessageSent(
@@ -30,7 +30,8 @@ class Fixture:
 
     def __init__(self) -> None:
         self.truth, self.publisher, self.projections = MemoryTruth(), MemoryPublisher(), MemoryProjections()
-        self.retry = Retry(self.truth, self.publisher, self.projections)
+        self.listings = MemoryListings()
+        self.retry = Retry(self.truth, self.publisher, self.projections, self.listings)
 
 
 def letter(agent: str, topic: str, value: bytes | None, offset: int = 7) -> Letter:
@@ -92,6 +93,9 @@ async def test_a_notification_is_raised_anew_with_the_id_that_it_would_have_had(
     raised = [notification_events.decode(record.value) for record in log]
     assert len({event.notification for event in raised}) == 1
     assert raised[0].recipient == "bob"
+    # What the same workers list of a message comes with it.
+    assert set(given.listings.talks) == {("ann", "bob"), ("bob", "ann")}
+    assert {entry.words for entry in given.listings.words.values()} == {("hi",)}
 
 
 async def test_a_delivery_is_done_in_database_and_list() -> None:

@@ -64,9 +64,9 @@ async def test_friends_talk_and_see_how_far_the_other_has_read() -> None:
         assert sent[1]["text"] == " two\n"
         assert sent[0]["conversation"] == pair_id(ada.id, bob.id)
         marks = await bob.ask("POST", f"/v1/conversations/{ada.id}/delivered", {"up_to": sent[2]["seq"]})
-        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": 0}
+        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": 0, "unread": 3}
         marks = await bob.ask("POST", f"/v1/conversations/{ada.id}/read", {"up_to": sent[1]["seq"]})
-        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": sent[1]["seq"]}
+        assert marks.json == {"peer": ada.id, "delivered": sent[2]["seq"], "read": sent[1]["seq"], "unread": 1}
         far = await bob.ask("POST", f"/v1/conversations/{ada.id}/read", {"up_to": sent[2]["seq"] + 1})
         assert is_problem(far, 404, "message_unknown")
         history = await ada.ask("GET", f"/v1/conversations/{bob.id}/messages?limit=2")

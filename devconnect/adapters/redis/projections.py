@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from devconnect.adapters.redis import keys, lua
+from devconnect.adapters.redis import keys, lua, members
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
 from devconnect.adapters.redis.gathering import PutUnreads, gathered
-from devconnect.adapters.redis.members import member_of
 from devconnect.domain.model import UNREAD_KEPT
 from devconnect.domain.projections import (
     AddNotification,
@@ -133,12 +132,14 @@ def _put_relation(update: PutRelation) -> Command:
 
 def _append_message(update: AppendMessage) -> Command:
     kept, ttl = keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
-    return lua.APPEND_MESSAGE(_tail(update.conversation), update.seq, update.previous, member_of(update), kept, ttl)
+    return lua.APPEND_MESSAGE(
+        _tail(update.conversation), update.seq, update.previous, members.encode(update), kept, ttl
+    )
 
 
 def _replace_message(update: ReplaceMessage) -> Command:
     message, kept, ttl = update.message, keys.MESSAGES_KEPT, _ms(keys.MESSAGES_TTL)
-    return lua.REPLACE_MESSAGE(_tail(message.conversation), message.seq, update.seq, member_of(message), kept, ttl)
+    return lua.REPLACE_MESSAGE(_tail(message.conversation), message.seq, update.seq, members.encode(message), kept, ttl)
 
 
 def _tail(conversation: str) -> list[str]:

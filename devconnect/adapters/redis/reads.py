@@ -7,7 +7,7 @@ import msgspec
 
 from devconnect.adapters.redis import cursors, keys, lua, talks
 from devconnect.adapters.redis.calls import Client, Command, run
-from devconnect.adapters.redis.members import message_of
+from devconnect.adapters.redis.members import previous_of, view_of
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
 from devconnect.domain.model import RelationState
@@ -176,14 +176,14 @@ class RedisReads:
         epoch, found, oldest = await run(self._client, [_EPOCH, page, ("ZRANGE", key, 0, 0)])
         if epoch is None or not oldest:
             return None
-        messages = [message_of(member) for member in found]
         # Each message names the one before it: 0 is the beginning, and a page that is full needs nothing beyond it.
-        before = messages[-1].previous if messages else message_of(oldest[0]).previous
-        if before and len(messages) < limit:
+        before = previous_of(found[-1] if found else oldest[0])
+        if before and len(found) < limit:
             return None
-        place = cursors.encode(f"{messages[-1].seq:016d}") if before else None
-        back = cursors.encode(f"{messages[0].seq:016d}") if messages else None
-        return Page(tuple(map(talks.message_view, messages)), place, back)
+        views = tuple(map(view_of, found))
+        if not views:
+            return Page(())
+        return Page(views, next=talks.place_in(views[-1]) if before else None, previous=talks.place_in(views[0]))
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got; None for a conversation of which nothing is held."""

@@ -5,8 +5,7 @@ from typing import Any
 
 from devconnect.adapters.redis import cursors, keys
 from devconnect.adapters.redis.calls import Client, Command, run
-from devconnect.adapters.redis.members import message_of
-from devconnect.domain.projections import AppendMessage
+from devconnect.adapters.redis.members import previous_of, view_of
 from devconnect.events.base import pair_id, pair_of
 from devconnect.ports.reads import ConversationView, MessageView, Page, PositionView
 
@@ -61,11 +60,11 @@ async def read_talks(client: Client, user: str, peers: Sequence[str]) -> list[Co
     epoch, *found = await run(client, commands)
     views: list[ConversationView] = []
     for peer, tail, fields, unread in zip(peers, found[::3], found[1::3], found[2::3], strict=True):
-        last = message_of(tail[0]) if tail else None
+        last = view_of(tail[0]) if tail else None
         if last is None or str(last.seq) != fields.get("last"):
             return None
         positions = tuple(position_views(last.conversation, fields))
-        views.append(ConversationView(peer=peer, last=message_view(last), unread=int(unread), positions=positions))
+        views.append(ConversationView(peer=peer, last=last, unread=int(unread), positions=positions))
     return None if epoch is None else views
 
 
@@ -78,12 +77,16 @@ async def read_forward(client: Client, conversation: str, cursor: str | None, li
     epoch, found, newest = await run(client, [_EPOCH, page, last])
     if epoch is None or newest is None:
         return None
-    messages = [message_of(member) for member in found]
     # Each names the one before it: what lies between the cursor and the first would be missing.
-    if messages[0].previous > after if messages else int(newest) > after:
+    if previous_of(found[0]) > after if found else int(newest) > after:
         return None
-    places = [cursors.encode(f"{message.seq:016d}") for message in messages]
-    return Page(tuple(map(message_view, messages)), *((places[-1], places[0]) if places else ()))
+    views = tuple(map(view_of, found))
+    return Page(views, next=place_in(views[-1]), previous=place_in(views[0])) if views else Page(())
+
+
+def place_in(message: MessageView) -> str:
+    """The cursor of a message in its conversation."""
+    return cursors.encode(f"{message.seq:016d}")
 
 
 def position_views(conversation: str, fields: dict[str, str]) -> list[PositionView]:
@@ -92,18 +95,3 @@ def position_views(conversation: str, fields: dict[str, str]) -> list[PositionVi
         PositionView(user=user, delivered=int(fields.get(f"d:{user}", 0)), read=int(fields.get(f"r:{user}", 0)))
         for user in pair_of(conversation)
     ]
-
-
-def message_view(message: AppendMessage) -> MessageView:
-    """A message as people read it."""
-    return MessageView(
-        id=message.message,
-        conversation=message.conversation,
-        seq=message.seq,
-        sender=message.sender,
-        recipient=message.recipient,
-        text=message.text,
-        at=message.at,
-        edited_at=message.edited_at,
-        deleted=message.deleted,
-    )
