@@ -8,7 +8,7 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
 
 class Fact(NamedTuple):
-    """Something that was accepted: the event's type, its time (ms), who did it, and to whom where there is somebody."""
+    """What was accepted: the event's type, its time (ms), who did it ("": nobody), and to whom where that is."""
 
     type: str
     at: int
@@ -33,7 +33,8 @@ def count(facts: Iterable[Fact]) -> dict[str, dict[str, tuple[int, ...]]]:
         types[fact.type] += 1
         if fact.type in DAILY:
             days.setdefault(fact.at // DAY_MS * DAY_MS, [0, 0, 0, 0])[DAILY.index(fact.type)] += 1
-        hours[fact.at // HOUR_MS * HOUR_MS].add(fact.by)
+        if fact.by:
+            hours[fact.at // HOUR_MS * HOUR_MS].add(fact.by)
         if fact.type == "message.sent":
             minutes[fact.at // MINUTE_MS * MINUTE_MS] += 1
         for who, column, by in _activity(fact):

@@ -152,22 +152,24 @@ def _block(command: c.BlockUser, offset: int, between: Connection | None, *, kno
     blocked_by = between.blocked_by if between else {}
     if command.actor in blocked_by:
         return accept(_result(command, command.other, "blocked", blocked_by[command.actor]))
-    mark = stamp(command, offset)
-    mutual = command.other in blocked_by
-    event = f.UserBlocked(id=mark.id, seq=mark.seq, at=mark.at, by=command.actor, other=command.other, mutual=mutual)
-    return accept(_result(command, command.other, "blocked", command.at), event)
+    ended: list[f.AnyEvent] = []
+    if between is not None and between.state == "accepted":
+        # An event of its own, so that whoever counts connections needn't know of blocks.
+        ended.append(_event(f.ConnectionRemoved, command, offset, command.other))
+    blocked = _event(
+        f.UserBlocked, command, offset, command.other, index=len(ended), mutual=command.other in blocked_by
+    )
+    return accept(_result(command, command.other, "blocked", command.at), *ended, blocked)
 
 
 def _unblock(command: c.UnblockUser, offset: int, between: Connection | None) -> Verdict:
     if between is None or command.actor not in between.blocked_by:
         return refuse("not_blocked", "You have not blocked them.")
-    mark = stamp(command, offset)
-    event = f.UserUnblocked(
-        id=mark.id,
-        seq=mark.seq,
-        at=mark.at,
-        by=command.actor,
-        other=command.other,
+    event = _event(
+        f.UserUnblocked,
+        command,
+        offset,
+        command.other,
         mutual=command.other in between.blocked_by,
         rejected_by=between.by if between.state == "rejected" else "",
     )
@@ -175,9 +177,15 @@ def _unblock(command: c.UnblockUser, offset: int, between: Connection | None) ->
 
 
 def _happened(kind: type[Any], command: c.ConnectionCommand, offset: int, other: str) -> Verdict:
-    mark = stamp(command, offset)
-    event = kind(id=mark.id, seq=mark.seq, at=mark.at, by=command.actor, other=other)
+    event = _event(kind, command, offset, other)
     return accept(_result(command, other, _STATES[kind], command.at), event)
+
+
+def _event(
+    kind: type[Any], command: c.ConnectionCommand, offset: int, other: str, *, index: int = 0, **more: Any
+) -> Any:
+    mark = stamp(command, offset, index)
+    return kind(id=mark.id, seq=mark.seq, at=mark.at, by=command.actor, other=other, **more)
 
 
 def _result(command: c.ConnectionCommand, other: str, state: str, at: int) -> dict[str, Any]:

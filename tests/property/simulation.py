@@ -17,8 +17,9 @@ from aiokafka.errors import KafkaConnectionError
 
 from agents.analytics import FoldTables
 from agents.commands import DecideCommands
+from agents.erasure import EraseRelations
 from agents.limiting import Limiter
-from agents.notifications import DecideNotifications, DeliverInApp
+from agents.notifications import DeliverInApp, on_events
 from agents.processing import Processor
 from agents.projections import ProjectEvents
 from devconnect.domain.analytics import Row
@@ -30,6 +31,7 @@ from devconnect.events.topics import (
     MESSAGE_COMMANDS,
     NOTIFICATION_EVENTS,
     USER_COMMANDS,
+    USER_EVENTS,
     Topic,
     topic_of,
 )
@@ -47,9 +49,11 @@ from tests.fakes import (
     ManualClock,
     MemoryAnswers,
     MemoryLetters,
+    MemoryListings,
     MemoryLog,
     MemoryProjections,
     MemoryRecord,
+    MemoryRelations,
     MemoryTruth,
     MemoryViews,
 )
@@ -58,7 +62,7 @@ PARTITIONS = 2
 COMMAND_TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 #: Role -> the topics that it reads.
 ROLES: Mapping[str, tuple[Topic, ...]] = {
-    "commands": COMMAND_TOPICS,
+    "commands": (*COMMAND_TOPICS, USER_EVENTS),
     "projections": EVENT_TOPICS,
     "notifications": (*EVENT_TOPICS, NOTIFICATION_EVENTS),
     "analytics": EVENT_TOPICS,
@@ -121,6 +125,7 @@ class World:
         self.logs: dict[TP, list[MemoryRecord]] = defaultdict(list)
         self.changelogs: dict[str, MemoryLog] = defaultdict(lambda: MemoryLog(chunk=3))
         self.truth, self.answers, self.projections = MemoryTruth(), MemoryAnswers(), MemoryProjections()
+        self.listings = MemoryListings()
         self.committed: dict[tuple[str, TP], int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
         self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
@@ -334,13 +339,18 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
         case "commands":
             more: Any = {"truth": truth, "publisher": publisher, "projections": projections}
             more |= {"answers": GatedAnswers(process), "metrics": NoMetrics()}
-            return [(topic, DecideCommands(topic, **more)) for topic in COMMAND_TOPICS]
+            relations: Any = Gated(process, "reads", MemoryRelations(world.truth))
+            return [
+                *((topic, DecideCommands(topic, **more)) for topic in COMMAND_TOPICS),
+                (USER_EVENTS, EraseRelations(relations, publisher)),
+            ]
         case "projections":
             return [(topic, ProjectEvents(topic, projections)) for topic in EVENT_TOPICS]
         case "notifications":
             deliver = DeliverInApp(truth, projections)
+            listings: Any = Gated(process, "listings", world.listings)
             return [
-                *((topic, DecideNotifications(topic, publisher)) for topic in EVENT_TOPICS),
+                *((topic, on_events(topic, publisher, listings)) for topic in EVENT_TOPICS),
                 (NOTIFICATION_EVENTS, deliver),
             ]
         case _:
@@ -459,6 +469,8 @@ def _stored(items: Any, outcome: Outcome, method: str) -> Any:
     """
     if outcome not in ("half", "rest") or isinstance(items, str):
         return items
+    if isinstance(items, str):
+        return items  # a question
     return list(items)[: len(items) // 2] if method in ("reserve", "record") else list(items)[outcome == "rest" :: 2]
 
 

@@ -22,6 +22,7 @@ USERS = ("ann", "bob", "cem")
 users = st.sampled_from(USERS)
 #: The places that the first messages of a log come to.
 early = st.integers(0, 12 * SEQ_STRIDE)
+places = st.integers(1, 12).map(lambda number: number * SEQ_STRIDE)
 AT = 1_700_000_000_000
 #: How far back the command lies that another one is about.
 back = st.integers(1, 6)
@@ -48,8 +49,17 @@ def a_command(draw, number: int) -> c.AnyCommand:
                 c.RequestConnection(**stamp, to=other, interest="ignored"),
                 c.ReviewConnection(**stamp, requester=other, verdict="accepted"),
                 c.RemoveConnection(**stamp, other=other),
+                c.WithdrawRequest(**stamp, to=other),
+                c.BlockUser(**stamp, other=other),
+                c.UnblockUser(**stamp, other=other),
+                c.ReportUser(**stamp, other=other, reason="spam"),
+                c.CloseReport(
+                    **stamp, report=f"c{number - 1}", reporter=other, reported=actor, outcome="", authority="operator"
+                ),
                 c.SendMessage(**stamp, to=other, text=f"t{number}"),
                 c.SendMessage(**stamp, to="ann" if actor != "ann" else "bob", text=f"u{number}"),
+                c.EditMessage(**stamp, peer=other, message=draw(places), text=f"e{number}"),
+                c.DeleteMessage(**stamp, peer=other, message=draw(places)),
                 c.MarkRead(**stamp, peer=other, up_to=draw(early)),
                 c.MarkDelivered(**stamp, peer=other, up_to=draw(early)),
             )
@@ -105,6 +115,10 @@ def busy_logs(draw) -> list[c.AnyCommand]:
                     c.RemoveConnection(**stamp, other=other),
                     c.RequestConnection(**stamp, to=other, interest="interested"),
                     c.MarkRead(**stamp, peer=other, up_to=draw(early)),
+                    c.EditMessage(**stamp, peer=other, message=draw(places), text=f"e{number}"),
+                    c.DeleteMessage(**stamp, peer=other, message=draw(places)),
+                    c.BlockUser(**stamp, other=other),
+                    c.UnblockUser(**stamp, other=other),
                     log[draw(st.integers(0, len(log) - 1))],
                 )
             )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from devconnect.domain import connections
-from devconnect.domain.model import Connection, ConnectionState, Ref, Report, Snapshot, User
+from devconnect.domain.model import Connection, ConnectionState, Ref, Report, Snapshot, User, ref_of
 from devconnect.domain.verdict import Verdict
 from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of
@@ -191,13 +191,17 @@ def test_a_block_ends_what_stands_but_not_a_rejection(state: Any, by: str) -> No
     [after] = evolved(there, verdict)
     assert after.blocked_by == {ME: AT}
     assert (after.state, after.by) == (("rejected", by) if state == "rejected" else ("removed", ME))
+    # Who counts connections counts one less.
+    assert [type(event) for event in verdict.events] == [f.ConnectionRemoved] * (state == "accepted") + [f.UserBlocked]
 
 
 def evolved(state: Snapshot, verdict: Verdict) -> list[Connection]:
-    """The connections after the events of a verdict."""
-    [event] = verdict.events
-    assert isinstance(event, f.ConnectionEvent)
-    return [each for each in connections.evolve(state, event) if isinstance(each, Connection)]
+    """The connection after the events of a verdict."""
+    state = dict(state)
+    for event in verdict.events:
+        assert isinstance(event, f.ConnectionEvent)
+        state.update((ref_of(each), each) for each in connections.evolve(state, event))
+    return [each for each in state.values() if isinstance(each, Connection)]
 
 
 def test_strangers_can_be_blocked_and_people_who_have_left_but_nobody_who_never_was() -> None:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from devconnect.domain import messaging
 from devconnect.domain.model import (
+    UNREAD_KEPT,
     Connection,
     ConnectionState,
     Conversation,
@@ -14,6 +16,7 @@ from devconnect.domain.model import (
     Position,
     Ref,
     Snapshot,
+    message_key,
     ref_of,
 )
 from devconnect.events import commands as c, facts as f
@@ -241,3 +244,183 @@ def test_a_verdict_rests_only_on_the_documents_that_are_asked_for(command: c.Mes
     whole = snapshot(connected(), talk())
     asked = {ref: document for ref, document in whole.items() if ref in messaging.wanted(command)}
     assert messaging.decide(command, 9, asked) == messaging.decide(command, 9, whole)
+
+
+# -- changing and taking back
+
+
+def edit(place: int, text: str = "better", actor: str = "ann", peer: str = "bob") -> c.EditMessage:
+    return c.EditMessage(id="c8", actor=actor, at=AT + 8, peer=peer, message=place, text=text)
+
+
+def delete(place: int, actor: str = "ann", peer: str = "bob") -> c.DeleteMessage:
+    return c.DeleteMessage(id="c8", actor=actor, at=AT + 8, peer=peer, message=place)
+
+
+def said(*commands: c.MessageCommand, between: ConnectionState = "accepted") -> Snapshot:
+    """What these leave among connected people, who then may be so no more."""
+    state, _ = carry_out(commands or [send(0)], snapshot(connected()))
+    return {**state, **snapshot(connected(between))}
+
+
+def test_who_has_said_something_can_say_it_better() -> None:
+    verdict = messaging.decide(edit(seq_of(0)), 8, said())
+    view = {"id": "c0", "conversation": PAIR, "seq": seq_of(0), "sender": "ann", "recipient": "bob"}
+    assert verdict.result == {**view, "text": "better", "at": AT, "edited_at": AT + 8, "deleted": False}
+    [event] = verdict.events
+    assert event == f.MessageEdited(
+        id="c8.0",
+        seq=seq_of(8),
+        at=AT + 8,
+        conversation=PAIR,
+        of=seq_of(0),
+        message="c0",
+        sender="ann",
+        text="better",
+        said_at=AT,
+        previous=0,
+    )
+
+
+def test_an_edited_message_stays_in_its_place() -> None:
+    state, events = carry_out([send(0), send(1), edit(seq_of(0)), send(3)], snapshot(connected()))
+    message = state[Ref("message", message_key(PAIR, seq_of(0)))]
+    assert isinstance(message, Message)
+    assert (message.place, message.text, message.edited_at, message.seq) == (seq_of(0), "better", AT + 8, seq_of(2))
+    assert isinstance(events[3], f.MessageSent)
+    assert events[3].previous == seq_of(1)
+    conversation = state[Ref("conversation", PAIR)]
+    assert isinstance(conversation, Conversation)
+    assert (conversation.count, conversation.last) == (3, seq_of(3))
+
+
+def test_what_was_deleted_has_no_text_and_is_not_unread_any_more() -> None:
+    state, events = carry_out([send(0), send(1), edit(seq_of(1)), delete(seq_of(1))], snapshot(connected()))
+    message = state[Ref("message", message_key(PAIR, seq_of(1)))]
+    assert isinstance(message, Message)
+    assert (message.text, message.deleted, message.edited_at, message.at) == ("", True, None, AT + 1)
+    assert "better" not in repr(events[3])
+    assert unread_of(state, "bob") == (seq_of(0),)
+
+
+def test_deleting_twice_and_editing_to_the_same_are_no_events() -> None:
+    state, _ = carry_out([send(0), delete(seq_of(0))], snapshot(connected()))
+    again = messaging.decide(delete(seq_of(0)), 9, state)
+    assert again.events == ()
+    assert again.result is not None
+    assert (again.result["deleted"], again.result["text"]) == (True, "")
+    same = messaging.decide(edit(seq_of(0), "text 0"), 9, said())
+    assert same.events == ()
+    assert same.result is not None
+    assert same.result["edited_at"] is None
+
+
+@pytest.mark.parametrize("make", [edit, delete])
+def test_only_ones_own_messages_can_be_changed(make: Any) -> None:
+    assert code(make(seq_of(0), actor="bob", peer="ann"), said()) == "not_allowed"
+    assert code(make(seq_of(5)), said()) == "message_unknown"
+    assert code(make(seq_of(0), actor="eve", peer="ann"), said()) == "message_unknown"
+    assert code(make(seq_of(0)), {}) == "message_unknown"
+
+
+def test_what_was_deleted_can_not_be_edited() -> None:
+    assert code(edit(seq_of(0)), said(send(0), delete(seq_of(0)))) == "message_deleted"
+
+
+def test_who_is_connected_no_more_can_take_back_what_they_said_but_not_say_it_differently() -> None:
+    """Else a block would keep nobody from putting something before the one who made it."""
+    state = said(between="removed")
+    assert code(edit(seq_of(0)), state) == "not_connected"
+    assert code(delete(seq_of(0)), state) is None
+
+
+@pytest.mark.parametrize(
+    "command", [edit(seq_of(0)), delete(seq_of(0)), edit(seq_of(0), actor="bob", peer="ann"), send(1), read(1)]
+)
+def test_a_change_rests_only_on_the_documents_that_are_asked_for(command: c.MessageCommand) -> None:
+    whole = said()
+    asked = {ref: document for ref, document in whole.items() if ref in messaging.wanted(command)}
+    assert messaging.decide(command, 9, asked) == messaging.decide(command, 9, whole)
+
+
+def test_what_an_event_changes_is_what_is_looked_for_of_it() -> None:
+    state = said()
+    for command in (edit(seq_of(0)), delete(seq_of(0))):
+        [event] = messaging.decide(command, 8, state).events
+        assert isinstance(event, f.MessageEvent)
+        assert {ref_of(found) for found in messaging.evolve(state, event)} == set(messaging.touched(event))
+
+
+def test_a_replay_leaves_a_message_that_is_ahead_alone() -> None:
+    commands = [send(0), edit(seq_of(0), "one"), edit(seq_of(0), "two"), delete(seq_of(0))]
+    state, events = carry_out(commands, snapshot(connected()))
+    for event in events:
+        assert isinstance(event, f.MessageEvent)
+        assert messaging.evolve(state, event) == ()
+
+
+# -- what isn't read yet
+
+
+def unread_of(state: Snapshot, user: str) -> tuple[int, ...]:
+    conversation = state[Ref("conversation", PAIR)]
+    assert isinstance(conversation, Conversation)
+    return conversation.unread.get(user, ())
+
+
+def test_what_is_said_is_unread_until_its_recipient_has_read_that_far() -> None:
+    state, _ = carry_out([send(0), send(1, "bob", "ann"), send(2), send(3)], snapshot(connected()))
+    assert unread_of(state, "bob") == (seq_of(0), seq_of(2), seq_of(3))
+    assert unread_of(state, "ann") == (seq_of(1),)
+    verdict = messaging.decide(read(seq_of(2)), 4, state)
+    assert verdict.result == {"peer": "ann", "delivered": seq_of(2), "read": seq_of(2), "unread": 1}
+    [event] = verdict.events
+    assert isinstance(event, f.MessageRead)
+    [after] = messaging.evolve(state, event)
+    assert isinstance(after, Conversation)
+    assert after.unread == {"bob": (seq_of(3),), "ann": (seq_of(1),)}
+
+
+def test_what_is_delivered_is_unread_all_the_same() -> None:
+    state, _ = carry_out([send(0), delivered(seq_of(0))], snapshot(connected()))
+    assert unread_of(state, "bob") == (seq_of(0),)
+    verdict = messaging.decide(delivered(seq_of(0)), 9, state)
+    assert verdict.result == {"peer": "ann", "delivered": seq_of(0), "read": 0, "unread": 1}
+
+
+def test_no_more_than_the_newest_unread_ones_are_known() -> None:
+    state, _ = carry_out([send(number) for number in range(UNREAD_KEPT + 3)], snapshot(connected()))
+    assert unread_of(state, "bob") == tuple(seq_of(number) for number in range(3, UNREAD_KEPT + 3))
+
+
+def step(kind: str, offset: int, place: int) -> c.MessageCommand:
+    match kind:
+        case "read":
+            return read(place)
+        case "delete":
+            return delete(place)
+        case "edit":
+            return edit(place, f"{offset}")
+        case _:
+            return send(offset, kind, "bob" if kind == "ann" else "ann")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ann", "bob", "read", "delete", "edit"]), st.integers(0, 30)), max_size=40))
+def test_unread_is_what_was_said_to_somebody_beyond_what_they_have_read_and_not_deleted(steps: Any) -> None:
+    state: Snapshot = snapshot(connected())
+    told: list[int] = []
+    furthest = 0
+    for offset, (kind, number) in enumerate(steps):
+        command = step(kind, offset, seq_of(number))
+        for event in messaging.decide(command, offset, state).events:
+            assert isinstance(event, f.MessageEvent)
+            state = {**state, **{ref_of(found): found for found in messaging.evolve(state, event)}}
+            match event:
+                case f.MessageSent(recipient="bob"):
+                    told.append(event.seq)
+                case f.MessageRead():
+                    furthest = max(furthest, event.up_to)
+                case f.MessageDeleted():
+                    told.remove(event.of)
+    if Ref("conversation", PAIR) in state:
+        assert unread_of(state, "bob") == tuple(place for place in told if place > furthest)

@@ -55,8 +55,20 @@ def test_nobody_is_told_of_their_own_doing(log: tuple[f.AnyEvent, ...]) -> None:
             assert raised.about["user"] == actor
 
 
-@pytest.mark.parametrize("name", ["connection.ignored", "connection.rejected", "connection.removed"])
-def test_nobody_is_told_that_they_were_passed_by_or_turned_down(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "connection.ignored",
+        "connection.rejected",
+        "connection.removed",
+        "connection.withdrawn",
+        "connection.blocked",
+        "connection.unblocked",
+        "connection.reported",
+        "connection.report_closed",
+    ],
+)
+def test_nobody_is_told_that_they_were_passed_by_turned_down_blocked_or_reported(name: str) -> None:
     assert notifications.decide(SAMPLES[name]) is None
 
 
