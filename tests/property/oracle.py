@@ -248,6 +248,19 @@ class ReadModel:
                 self._forward(("device", update.user, update.session), update.seq, update.until)
             case PutRelation():
                 self._forward(("relation", update.user, update.other), update.seq, (update.state, update.by))
+            case AppendMessage() | ReplaceMessage() | PutUnread() | PutTalk():
+                self._apply_said(update)
+            case MovePosition():
+                key = ("position", update.conversation, update.user)
+                delivered, read = self.state.get(key, (0, 0))
+                self.state[key] = max(delivered, update.delivered), max(read, update.read)
+            case AddNotification():
+                self.state["notification", update.user, update.notification] = update.kind
+            case _:
+                pass
+
+    def _apply_said(self, update: Update) -> None:
+        match update:
             case AppendMessage():
                 said = update.text, update.previous, update.edited_at, update.deleted
                 self._forward(("message", update.conversation, update.seq), update.seq, said)
@@ -260,14 +273,6 @@ class ReadModel:
             case PutTalk():
                 key = ("talk", update.user, update.peer)
                 self.state[key] = max(update.at, self.state.get(key, 0))
-            case MovePosition():
-                key = ("position", update.conversation, update.user)
-                delivered, read = self.state.get(key, (0, 0))
-                self.state[key] = max(delivered, update.delivered), max(read, update.read)
-            case AddNotification():
-                self.state["notification", update.user, update.notification] = update.kind
-            case _:
-                pass
 
     def _forward(self, key: tuple[Any, ...], seq: int, value: Any) -> None:
         before = self.state.get(key)

@@ -55,8 +55,11 @@ def document_fields(document: AnyDocument) -> Fields:
 
 
 def document_of(kind: Kind, fields: Fields) -> AnyDocument:
-    """The document that these fields hold."""
-    document: AnyDocument = msgspec.convert({**fields, "id": fields["_id"]}, _TYPES[kind])
+    """The document that these fields hold.
+
+    Not strictly: on the embedded server a truth value that an update has set comes back as 0 or 1.
+    """
+    document: AnyDocument = msgspec.convert({**fields, "id": fields["_id"]}, _TYPES[kind], strict=False)
     return document
 
 
