@@ -102,6 +102,7 @@ class DecideCommands:
             self._mark_read(settlement),
             self._open_and_close_sessions(settlement),
         )
+        await self._answers.forget(deciding.taken_back(settlement.documents))
         await self._answers.tell(settlement.answers)
         self._count(chunk, settlement)
 

@@ -14,10 +14,11 @@ from devconnect.adapters.mongo.connect import Database
 from devconnect.adapters.mongo.listings import MongoListings
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
-from devconnect.domain import search
-from devconnect.domain.model import Conversation, Message, Position, Report, message_key, ref_of
+from devconnect.domain import deciding, search
+from devconnect.domain.model import Conversation, Message, Place, Position, Report, message_key, ref_of
 from devconnect.domain.projections import PutTalk
 from devconnect.domain.search import Entry, sought, words_of
+from devconnect.events import commands as c
 from devconnect.events.base import pair_id
 from devconnect.ports.reads import MessageView, Page, PositionView, RelationView, ReportView
 from devconnect.ports.truth import UnavailableError
@@ -165,13 +166,35 @@ async def test_in_whatever_order_the_versions_of_a_message_are_saved_the_last_st
 
 async def test_nothing_of_the_text_of_a_deleted_message_is_stored(db: Database) -> None:
     truth, listings = MongoTruth(db), MongoListings(db)
-    said = a_message("ada", "bob", seq=3, text="xylophone")
-    await truth.save([said])
-    await listings.put_words(entries(said))
-    await truth.save([deleted(said, 9)])
-    await listings.put_words(entries(deleted(said, 9)))
-    for name in (layout.MESSAGES, layout.WORDS, layout.CONVERSATIONS):
-        assert "xylophone" not in repr(await db[name].find({}).to_list(None)), name
+    between, log = a_connection("ada", "bob"), list[deciding.Placed]()
+    for offset, command in enumerate(
+        (
+            c.SendMessage(id="c0", actor="ada", at=NOON, to="bob", text="xylophone"),
+            c.EditMessage(id="c1", actor="ada", at=NOON, peer="bob", message=256, text="a xylophone"),
+            c.SendMessage(id="c2", actor="ada", at=NOON, to="bob", text="drum"),
+            c.DeleteMessage(id="c3", actor="ada", at=NOON, peer="bob", message=256),
+        )
+    ):
+        log.append(deciding.Placed(Place("message-commands", 0, offset), command))
+    before = deciding.settle(log[:3], {}, {ref_of(between): between}, {})
+    await truth.record(before.fresh)
+    await truth.save(before.documents)
+    await listings.put_words([entry for event in before.all_events() for entry in search.entries(event)])
+    state = await truth.load(deciding.wanted([log[3].command]))
+    after = deciding.settle(log[3:], {}, state, {})
+    await truth.record(after.fresh)
+    await truth.save(after.documents)
+    await listings.put_words([entry for event in after.all_events() for entry in search.entries(event)])
+    for name in (layout.MESSAGES, layout.WORDS, layout.CONVERSATIONS, layout.DECISIONS):
+        stored = repr(await db[name].find({}).to_list(None))
+        assert "xylophone" not in stored, name
+        assert name == layout.CONVERSATIONS or "drum" in stored, name
+    # They are decided all the same, and a replay comes to what is there.
+    known = await truth.decisions(["c0", "c1", "c2", "c3"])
+    again = deciding.settle(log, known, {**state, **await truth.load(deciding.touched(known.values()))}, {})
+    await truth.save(again.documents)
+    history = await MongoReads(db).history("ada.bob", None, 10)
+    assert [(view.text, view.deleted) for view in history.items] == [("drum", False), ("", True)]
 
 
 async def test_no_conversation_is_stored_before_a_change_of_its_messages(db: Database) -> None:

@@ -176,6 +176,15 @@ def decision_fields(decision: Decision, expires: datetime) -> Fields:
     return {"_id": decision.id, "decision": _ENCODER.encode(decision).decode(), "expires": expires}
 
 
+def without_text(fields: Fields) -> str:
+    """The decision that these fields hold, as a text, without what was said."""
+    decision = msgspec.json.decode(fields["decision"])
+    for said in (decision["result"] or {}, *decision["events"]):
+        if "text" in said:
+            said["text"] = ""
+    return _ENCODER.encode(decision).decode()
+
+
 def decision_of(fields: Fields) -> Decision:
     """The decision that these fields hold; events of an older version are lifted."""
     stored = _STORED.decode(fields["decision"])
