@@ -371,9 +371,18 @@ async def test_a_rebuild_beside_the_live_agent_makes_the_feed_of_the_newest(clie
     assert (await whole(reads, "rust"))[:6] == [f"u{n:02}" for n in range(10, -1, -2)]
 
 
-async def test_what_is_not_to_be_shown_never_was_in_the_ranking_of_who_comes_later(client: Client) -> None:
-    people = [person(f"u{n}", "python", at=NOW - n) for n in range(4)]
-    reads = await complete(client, [*people, HideUser("u1", True, 512), UnlistUser("u2", 512)])
-    assert await whole(reads, "python") == ["u0", "u3"]
-    kept = await client.hvals(keys.rankings(READER))
-    assert kept == ["u0\nu3"]
+async def test_in_a_ranking_is_nobody_who_was_not_to_be_shown_when_it_was_made(client: Client) -> None:
+    people = [person(f"u{n}", "python", at=NOW - n) for n in range(5)]
+    barred = [HideUser("u1", True, 512), UnlistUser("u2", 512), relation(READER, "u3", "rejected", 512)]
+    reads = await complete(client, [*people, *barred, person(READER, "python")])
+    assert await whole(reads, "python") == ["u0", "u4"]
+    assert await client.hvals(keys.rankings(READER)) == ["u0\nu4"]
+
+
+async def test_the_newest_ranking_is_the_newest_whatever_the_clock_says(client: Client) -> None:
+    reads = await complete(client, [person(f"u{n}", "python", at=NOW - n) for n in range(9)])
+    ahead = {"9000000000000": "u7", "9000000000001": "u8", "9000000000002": "u8"}
+    await client.hset(keys.rankings(READER), mapping=ahead)
+    page = await first(reads, 2, "python")
+    assert (await following(reads, page, 2)).items == ("u2", "u3")
+    assert sorted(await client.hkeys(keys.rankings(READER))) == ["9000000000001", "9000000000002", "9000000000003"]
