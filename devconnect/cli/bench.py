@@ -203,11 +203,20 @@ def feed(*, as_json: bool, **asked: Any) -> None:
     if as_json:
         click.echo(_json(found))
         return
-    grid = Table("users", "page", "p50 ms", "p99 ms", "commands", title=f"{asked['limit']} people a page")
+    grid = Table(
+        "users",
+        "page",
+        "p50 ms",
+        "p99 ms",
+        "reader ms",
+        "Redis ms",
+        "commands",
+        title=f"{asked['limit']} people a page",
+    )
     for size in found.sizes:
         for kind in measure.KINDS:
             pages = getattr(size, kind)
-            figures = (pages.p50_ms, pages.p99_ms, pages.commands)
+            figures = (pages.p50_ms, pages.p99_ms, pages.reader_ms, pages.redis_ms, pages.commands)
             grid.add_row(f"{size.users:,}", kind, *(f"{figure:.2f}" for figure in figures))
     Console().print(grid)
     for name, ratio in found.ratios.items():

@@ -197,7 +197,6 @@ async def test_the_ranking_is_of_the_most_active_of_each_skill_and_counts_all_th
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_reads, "CANDIDATES", 6)
-    monkeypatch.setattr(feed_reads, "A_SKILL", 3)
     busy = [person(f"busy{n}", "python", at=NOW + n) for n in range(9)]
     reads = await complete(
         client, [*busy, person("old", "python", "go", at=NOW - 5), person("older", "python", at=NOW - 9)]

@@ -15,8 +15,8 @@ from devconnect.ports.truth import UnavailableError
 
 #: The rarest of the reader's skills that count.
 SKILLS = 20
-#: People asked about in all, those most active of each skill, and at least so many a skill.
-CANDIDATES, A_SKILL = 600, 50
+#: People who may come into the ranking, those most active of each skill. Each is looked up in each skill.
+CANDIDATES = 400
 #: A page looks at so many people behind the ranking at most: it may be short, and still have a next one.
 SCAN = 5_000
 #: Records that are looked at beyond those wanted: few of them turn out to be hidden.
@@ -225,4 +225,4 @@ class _Reader:
 
 def _each(skills: int) -> int:
     """How many of each skill are asked for."""
-    return max(A_SKILL, CANDIDATES // max(1, skills))
+    return CANDIDATES // max(1, skills)
