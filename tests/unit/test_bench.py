@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import changelogs, commands, fleet
+from bench import changelogs, commands, feed, fleet
 from bench.recording import Recorder
 from bench.rig import BenchError
 from bench.runs import Result, Run, summed_up
@@ -92,3 +92,26 @@ def test_a_talk_is_repeatable_and_marks_only_what_was_said_to_its_reader() -> No
     assert [(partition, command.id) for partition, command in again.commands(2_000)] == [
         (partition, command.id) for partition, command in found
     ]
+
+
+def test_people_of_one_seed_are_the_same_and_a_third_have_the_first_skill() -> None:
+    people = list(feed.People(1).listed(5_000))
+    assert people == list(feed.People(1).listed(5_000))
+    assert len({person.user for person in people}) == 5_000
+    held = sum("skill-0" in person.skills for person in people) / 5_000
+    assert 0.3 < held < 0.37
+    assert all(len(set(person.skills)) == len(person.skills) > 0 for person in people)
+
+
+def test_the_ratios_of_the_feed_are_of_the_most_users_over_the_fewest() -> None:
+    def size(users: int, figure: float) -> feed.Size:
+        pages = feed.Pages(
+            p50_ms=figure, p99_ms=3 * figure, reader_ms=1, redis_ms=figure, people=10, commands=20, samples=5
+        )
+        each = dict.fromkeys(feed.KINDS, pages)
+        return feed.Size(users=users, fill_seconds=1, memory_mb=1, popular=0.3, ranked=400, **each)
+
+    found = feed.ratios([size(1_000, 8), size(10, 2), size(100, 50)])
+    assert found["first p50"] == found["behind p99"] == 4
+    assert found["following processor"] == 3
+    assert found["first commands"] == 1

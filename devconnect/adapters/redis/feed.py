@@ -55,9 +55,9 @@ elseif not r.gone then
     put('hidden', ARGV[5])
   end
   if what == 'list' or what == 'touch' then
-    local at, stored = tonumber(ARGV[3]), tonumber(r.active or '-1')
-    local day, last = math.floor(at / DAY), math.floor(stored / DAY)
-    if day > last or (day == last and at < stored) then put('active', ARGV[3]) end
+    -- Once a day, and never back: a feed that is read downwards must not meet anybody again.
+    local day, last = math.floor(tonumber(ARGV[3]) / DAY), math.floor(tonumber(r.active or '-1') / DAY)
+    if day > last then put('active', ARGV[3]) end
   end
 end
 local after, new = state(), skills()
