@@ -72,6 +72,8 @@ class Size(Struct, frozen=True, kw_only=True):
 
     users: int
     fill_seconds: float
+    #: Processor seconds of both while it was filled.
+    fill_processor_seconds: float
     memory_mb: int
     popular: float
     ranked: float
@@ -125,7 +127,7 @@ class World:
         self._client: Client = connect(address, socket_timeout=30.0)
         self._reads = RedisReads(self._client)
         self._readers: list[ListUser] = []
-        self._seconds = 0.0
+        self._seconds = self._busy = 0.0
         self._asking = 0.0
         self._found: dict[str, list[Sample]] = {kind: [] for kind in KINDS}
         self._ranked: list[int] = []
@@ -144,13 +146,15 @@ class World:
             if number % max(1, self.users // 5_000) == 0:
                 some.append(person.user)
             if len(batch) == BATCH or number == self.users - 1:
-                began = time.monotonic()
+                began, busy = time.monotonic(), time.process_time()
                 await projections.apply(batch)
                 self._seconds += time.monotonic() - began
+                self._busy += time.process_time() - busy
                 batch.clear()
         for person in self._readers:
             await projections.apply([_relation(person.user, other) for other in drawing.sample(some, RELATIONS)])
         await projections.declare_complete()
+        self._busy += (await self._redis())[0]
         await self.settle()
 
     async def read(self, number: int) -> None:
@@ -161,7 +165,7 @@ class World:
             page = await self._timed("following", reader, page.next)
         (ids,) = await self._client.hvals(keys.rankings(reader.user))
         self._ranked.append(len(str(ids).split("\n")))
-        limits = range(0, keys.RANKED_KEPT, LIMIT)
+        limits = range(0, keys.RANKED, LIMIT)
         for _ in limits:
             page = await self._page(reader, page.next, LIMIT)
         for _ in range(BEHIND):
@@ -207,6 +211,7 @@ class World:
         return Size(
             users=self.users,
             fill_seconds=self._seconds,
+            fill_processor_seconds=self._busy,
             memory_mb=int(facts["used_memory"]) >> 20,
             popular=await self._client.zcard(keys.skill("skill-0")) / self.users,
             ranked=statistics.mean(self._ranked),

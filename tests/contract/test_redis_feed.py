@@ -196,7 +196,7 @@ async def test_whatever_happens_between_pages_nobody_comes_twice_or_unwanted_and
 async def test_the_ranking_is_of_the_most_active_of_each_skill_and_counts_all_that_they_share(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_reads, "CANDIDATES", 6)
+    monkeypatch.setattr(keys, "RANKED", 6)
     busy = [person(f"busy{n}", "python", at=NOW + n) for n in range(9)]
     reads = await complete(
         client, [*busy, person("old", "python", "go", at=NOW - 5), person("older", "python", at=NOW - 9)]

@@ -109,7 +109,8 @@ def test_the_ratios_of_the_feed_are_of_the_most_users_over_the_fewest() -> None:
             p50_ms=figure, p99_ms=3 * figure, reader_ms=1, redis_ms=figure, people=10, commands=20, samples=5
         )
         each = dict.fromkeys(feed.KINDS, pages)
-        return feed.Size(users=users, fill_seconds=1, memory_mb=1, popular=0.3, ranked=400, **each)
+        figures = {"fill_seconds": 1, "fill_processor_seconds": 1, "memory_mb": 1, "popular": 0.3, "ranked": 400}
+        return feed.Size(users=users, **figures, **each)
 
     found = feed.ratios([size(1_000, 8), size(10, 2), size(100, 50)])
     assert found["first p50"] == found["behind p99"] == 4

@@ -15,8 +15,6 @@ from devconnect.ports.truth import UnavailableError
 
 #: The rarest of the reader's skills that count.
 SKILLS = 20
-#: People who may come into the ranking, those most active of each skill. Each is looked up in each skill.
-CANDIDATES = 400
 #: A page looks at so many people behind the ranking at most: it may be short, and still have a next one.
 SCAN = 5_000
 #: Records that are looked at beyond those wanted: few of them turn out to be hidden.
@@ -167,7 +165,7 @@ class _Reader:
         for skill, places in zip(long, found, strict=True):
             holders[skill] = {users[place - 1]: active[users[place - 1]] for place in places}
         without = {self._user, *(users[place - 1] for place in known)}
-        return ranked(holders.values(), without, keys.RANKED_KEPT)
+        return ranked(holders.values(), without)
 
     async def _rarest(self, skills: Sequence[str]) -> Sequence[str]:
         if len(skills) <= SKILLS:
@@ -224,5 +222,5 @@ class _Reader:
 
 
 def _each(skills: int) -> int:
-    """How many of each skill are asked for."""
-    return CANDIDATES // max(1, skills)
+    """How many of each skill are asked for: each of them is looked up in all the others."""
+    return keys.RANKED // max(1, skills)
