@@ -25,6 +25,8 @@ from devconnect.runner.plan import GATEWAY, ROOT, read_procfile
 from devconnect.settings import Settings
 from devconnect.stack import Addresses, ports, process
 from devconnect.stack.process import last_words
+from devconnect.stack.starter import Starter
+from devconnect.stack.valkey import Valkey
 
 #: Seconds that a process has to end by itself.
 GRACE = 10.0
@@ -42,23 +44,39 @@ class SilentError(BenchError):
 
 @contextmanager
 def servers(partitions: int) -> Iterator[tuple[Settings, Addresses]]:
-    """An embedded stack of our own; at the end, however it comes, it is stopped and its folder removed.
-
-    SIGTERM and SIGHUP end it as Ctrl-C does.
-    """
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    folder = Path(tempfile.mkdtemp(prefix="devconnect-bench-"))
-    settings = Settings(data_dir=folder / "data", partitions=partitions, log_level="WARNING")
-    try:
-        yield settings, stack.start(settings)
-    finally:
+    """An embedded stack of our own; at the end, however it comes, it is stopped and its folder removed."""
+    with own_folder() as folder:
+        settings = Settings(data_dir=folder / "data", partitions=partitions, log_level="WARNING")
         try:
+            yield settings, stack.start(settings)
+        finally:
             with deaf_to_signals():
                 stack.stop(settings)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder that is gone at the end, however that comes: SIGTERM and SIGHUP end all as Ctrl-C does."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    folder = Path(tempfile.mkdtemp(prefix="devconnect-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """The address of a Valkey of our own that keeps its data in the folder; stopped at the end."""
+    part = Valkey(Settings(data_dir=folder))
+    try:
+        yield Starter(part, lambda _: None).start(ports.pick())
+    finally:
+        running = process.find(part.record())
+        if running is not None:
+            _end(running)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -263,6 +263,50 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
 
 
 @bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--users",
+    multiple=True,
+    type=click.IntRange(min=2_000),
+    default=(10_000, 1_000_000),
+    show_default=True,
+    help="How many there are; can be repeated.",
+)
+@click.option("--readers", type=click.IntRange(min=10), default=300, show_default=True, help="Who read, of each size.")
+@click.option("--limit", type=click.IntRange(1, 200), default=10, show_default=True, help="People a page.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the people.")
+def feed(*, as_json: bool, **asked: Any) -> None:
+    """Compare what a page of people to meet costs among few users and among many."""
+    from bench import feed as measure, rig  # noqa: PLC0415  (only who measures needs it)
+
+    try:
+        found = measure.run(measure.Options(**asked), _say())
+    except (rig.BenchError, StackError) as error:
+        raise CliError(str(error)) from None
+    if as_json:
+        click.echo(_json(found))
+        return
+    grid = Table(
+        "users",
+        "page",
+        "p50 ms",
+        "p99 ms",
+        "reader ms",
+        "Redis ms",
+        "commands",
+        title=f"{asked['limit']} people a page",
+    )
+    for size in found.sizes:
+        for kind in measure.KINDS:
+            pages = getattr(size, kind)
+            figures = (pages.p50_ms, pages.p99_ms, pages.reader_ms, pages.redis_ms, pages.commands)
+            grid.add_row(f"{size.users:,}", kind, *(f"{figure:.2f}" for figure in figures))
+    Console().print(grid)
+    for name, ratio in found.ratios.items():
+        click.echo(f"{name}, most users / fewest: {ratio:.2f}")
+
+
+@bench.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The PNG to write."

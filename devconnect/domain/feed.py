@@ -52,16 +52,8 @@ def activity(at: int, user: str) -> float:
     return at + zlib.crc32(user.encode()) % _PARTS / _PARTS
 
 
-def latest(one: float, other: float) -> float:
-    """The activity that counts of two: the first one of the later day.
-
-    It moves once a day at most, and comes out the same in whatever order, and however often, it is told.
-    """
-    return min(one, other) if one // DAY_MS == other // DAY_MS else max(one, other)
-
-
-def ranked(skills: Iterable[Mapping[str, float]], without: Collection[str], most: int) -> list[str]:
-    """Who shares most comes first, of those who was active last, then by id. At most `most` people.
+def ranked(skills: Iterable[Mapping[str, float]], without: Collection[str]) -> list[str]:
+    """Who shares most comes first, of those who was active last, then by id; nobody of `without`.
 
     `skills` has for each skill of the reader's those who hold it (of those asked about), with their activity.
     """
@@ -73,4 +65,4 @@ def ranked(skills: Iterable[Mapping[str, float]], without: Collection[str], most
             active[user] = max(at, active.get(user, at))
     left_out = set(without)
     found = [user for user in shared if user not in left_out]
-    return sorted(found, key=lambda user: (-shared[user], -active[user], user))[:most]
+    return sorted(found, key=lambda user: (-shared[user], -active[user], user))

@@ -6,37 +6,49 @@ from typing import Any
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client
-from devconnect.domain.feed import FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity, latest
+from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity
 from devconnect.ports.truth import UnavailableError
 
 PREFIX = "dc:feed:"
 Index = dict[str, dict[str, float]]
 
 
-def expected(updates: Iterable[FeedUpdate]) -> Index:
-    """The index after the updates, whatever their order: key -> user -> activity."""
-    skills: dict[str, ListUser] = {}
-    hidden: dict[str, HideUser] = {}
-    active: dict[str, float] = {}
-    gone = set()
+def differences(index: Index, updates: Sequence[FeedUpdate]) -> str:
+    """What is wrong with the index after the updates, whatever their order was; "" when nothing is."""
+    listed = _listed(updates)
+    wanted: dict[str, set[str]] = {}
+    for user, skills in listed.items():
+        for key in (keys.ACTIVE, *map(keys.skill, skills)):
+            wanted.setdefault(key, set()).add(user)
+    if {key: set(users) for key, users in index.items()} != wanted:
+        return f"{index}, not {wanted}"
+    for user in listed:
+        places = {users[user] for users in index.values() if user in users}
+        if len(places) != 1 or not places <= _last_day(user, updates):
+            return f"{user} is at {places}, not one of {_last_day(user, updates)}"
+    return ""
+
+
+def _listed(updates: Iterable[FeedUpdate]) -> dict[str, tuple[str, ...]]:
+    """Who is to be found, and by which skills."""
+    newest: dict[tuple[type, str], Any] = {}
     for update in updates:
-        match update:
-            case ListUser(user=user):
-                skills[user] = max(update, skills.get(user, update), key=lambda each: each.seq)
-            case HideUser(user=user):
-                hidden[user] = max(update, hidden.get(user, update), key=lambda each: each.seq)
-            case UnlistUser(user=user):
-                gone.add(user)
-        if isinstance(update, ListUser | TouchUser):
-            at = activity(update.at, update.user)
-            active[update.user] = latest(at, active.get(update.user, at))
-    index: Index = {}
-    for user, listed in skills.items():
-        if user in gone or (user in hidden and hidden[user].hidden):
-            continue
-        for key in (keys.ACTIVE, *map(keys.skill, listed.skills)):
-            index.setdefault(key, {})[user] = active[user]
-    return index
+        if not isinstance(update, TouchUser):
+            place = (type(update), update.user)
+            newest[place] = max(update, newest.get(place, update), key=lambda each: each.seq)
+    shown = {user: update.skills for (kind, user), update in newest.items() if kind is ListUser}
+    for (kind, user), update in newest.items():
+        if kind is UnlistUser or (kind is HideUser and update.hidden):
+            shown.pop(user, None)
+    return shown
+
+
+def _last_day(user: str, updates: Iterable[FeedUpdate]) -> set[float]:
+    """Every moment of the last day on which somebody was here."""
+    moments = {
+        activity(each.at, user) for each in updates if isinstance(each, ListUser | TouchUser) and each.user == user
+    }
+    return {at for at in moments if at // DAY_MS == max(moments) // DAY_MS}
 
 
 async def index_of(client: Client) -> Index:

@@ -20,7 +20,7 @@ from devconnect.events.facts import AnyEvent, Profile, ProfileChanged, UserSigne
 from devconnect.events.topics import USER_EVENTS
 from devconnect.ports.reads import CursorExpiredError, Page
 from faust_batch.changelog import Chunk
-from tests.contract.feed_samples import expected, index_of
+from tests.contract.feed_samples import differences, index_of
 from tests.contract.redis_fixtures import NOW, Server, client, own_server, servers
 from tests.contract.redis_samples import STATES, pages, relation
 
@@ -196,8 +196,7 @@ async def test_whatever_happens_between_pages_nobody_comes_twice_or_unwanted_and
 async def test_the_ranking_is_of_the_most_active_of_each_skill_and_counts_all_that_they_share(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_reads, "CANDIDATES", 6)
-    monkeypatch.setattr(feed_reads, "A_SKILL", 3)
+    monkeypatch.setattr(keys, "RANKED", 6)
     busy = [person(f"busy{n}", "python", at=NOW + n) for n in range(9)]
     reads = await complete(
         client, [*busy, person("old", "python", "go", at=NOW - 5), person("older", "python", at=NOW - 9)]
@@ -366,14 +365,23 @@ async def test_a_rebuild_beside_the_live_agent_makes_the_feed_of_the_newest(clie
     assert not await live.complete()
     await rebuild.rebuild()
     assert rebuild.complete
-    assert await index_of(client) == expected([each for each in updates if isinstance(each, FeedUpdate)])
+    assert differences(await index_of(client), [each for each in updates if isinstance(each, FeedUpdate)]) == ""
     reads = RedisReads(client)
     assert (await whole(reads, "rust"))[:6] == [f"u{n:02}" for n in range(10, -1, -2)]
 
 
-async def test_what_is_not_to_be_shown_never_was_in_the_ranking_of_who_comes_later(client: Client) -> None:
-    people = [person(f"u{n}", "python", at=NOW - n) for n in range(4)]
-    reads = await complete(client, [*people, HideUser("u1", True, 512), UnlistUser("u2", 512)])
-    assert await whole(reads, "python") == ["u0", "u3"]
-    kept = await client.hvals(keys.rankings(READER))
-    assert kept == ["u0\nu3"]
+async def test_in_a_ranking_is_nobody_who_was_not_to_be_shown_when_it_was_made(client: Client) -> None:
+    people = [person(f"u{n}", "python", at=NOW - n) for n in range(5)]
+    barred = [HideUser("u1", True, 512), UnlistUser("u2", 512), relation(READER, "u3", "rejected", 512)]
+    reads = await complete(client, [*people, *barred, person(READER, "python")])
+    assert await whole(reads, "python") == ["u0", "u4"]
+    assert await client.hvals(keys.rankings(READER)) == ["u0\nu4"]
+
+
+async def test_the_newest_ranking_is_the_newest_whatever_the_clock_says(client: Client) -> None:
+    reads = await complete(client, [person(f"u{n}", "python", at=NOW - n) for n in range(9)])
+    ahead = {"9000000000000": "u7", "9000000000001": "u8", "9000000000002": "u8"}
+    await client.hset(keys.rankings(READER), mapping=ahead)
+    page = await first(reads, 2, "python")
+    assert (await following(reads, page, 2)).items == ("u2", "u3")
+    assert sorted(await client.hkeys(keys.rankings(READER))) == ["9000000000001", "9000000000002", "9000000000003"]

@@ -113,6 +113,19 @@ def test_the_gateway_and_its_floors_answer_right_under_load(tmp_path: Path) -> N
     assert left(tmp_path) == []
 
 
+def test_pages_of_the_feed_are_measured_among_few_and_many(tmp_path: Path) -> None:
+    found = report(tmp_path, "feed", "--users", "2000", "--users", "4000", "--readers", "10")
+    assert [size["users"] for size in found["sizes"]] == [2_000, 4_000]
+    for size in found["sizes"]:
+        assert 0.25 < size["popular"] < 0.4
+        for kind, pages in (("first", 10), ("following", 40), ("behind", 20)):
+            assert size[kind]["samples"] == pages
+            assert size[kind]["people"] == 10
+            assert 10 < size[kind]["commands"] < 100
+    assert found["ratios"]["first commands"] > 0
+    assert left(tmp_path) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_interrupts_it_finds_nothing_left(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path, "fleet", "--events", "20000", "--rounds", "50", "--only", "ours_stateful") as process:

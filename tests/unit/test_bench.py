@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import changelogs, commands, fleet, reads
+from bench import changelogs, commands, feed, fleet, reads
 from bench.recording import Recorder
 from bench.rig import BenchError
 from bench.runs import Result, Run, summed_up
@@ -104,3 +104,27 @@ def test_the_people_of_the_reads_are_the_same_in_both_stores_and_their_talks_are
     assert {each.id for each in talks} == {each.conversation for each in updates if isinstance(each, AppendMessage)}
     assert all(each.count == reads.PAGE for each in talks)
     assert len(messages) == len(talks) * reads.PAGE == sum(isinstance(each, AppendMessage) for each in updates)
+
+
+def test_people_of_one_seed_are_the_same_and_a_third_have_the_first_skill() -> None:
+    people = list(feed.People(1).listed(5_000))
+    assert people == list(feed.People(1).listed(5_000))
+    assert len({person.user for person in people}) == 5_000
+    held = sum("skill-0" in person.skills for person in people) / 5_000
+    assert 0.3 < held < 0.37
+    assert all(len(set(person.skills)) == len(person.skills) > 0 for person in people)
+
+
+def test_the_ratios_of_the_feed_are_of_the_most_users_over_the_fewest() -> None:
+    def size(users: int, figure: float) -> feed.Size:
+        pages = feed.Pages(
+            p50_ms=figure, p99_ms=3 * figure, reader_ms=1, redis_ms=figure, people=10, commands=20, samples=5
+        )
+        each = dict.fromkeys(feed.KINDS, pages)
+        figures = {"fill_seconds": 1, "fill_processor_seconds": 1, "memory_mb": 1, "popular": 0.3, "ranked": 400}
+        return feed.Size(users=users, **figures, **each)
+
+    found = feed.ratios([size(1_000, 8), size(10, 2), size(100, 50)])
+    assert found["first p50"] == found["behind p99"] == 4
+    assert found["following processor"] == 3
+    assert found["first commands"] == 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from devconnect.adapters.redis import keys
@@ -25,7 +26,8 @@ _DEAD_MS = 60_000
 PLACE = Script(
     f"local DAY, DEAD = {DAY_MS}, {_DEAD_MS}"
     + """
--- KEYS record; ARGV list, touch, hide, drop or look; seq; activity; milliseconds that "gone" is kept for; skills, ...
+-- KEYS record; ARGV list, touch, hide, drop or look; seq; activity; milliseconds that "gone" is kept for;
+-- skills (JSON) or, to hide, 0 or 1.
 -- Returns nothing where the lists are right; else version, activity, 1 where listed, skills to put in, and to take out
 local what, r = ARGV[1], {}
 local flat = redis.call('HGETALL', KEYS[1])
@@ -39,8 +41,6 @@ local function listed() return r.skills and r.hidden ~= '1' end
 local function skills() return listed() and cjson.decode(r.skills) or {} end
 local function state() return listed() and r.active .. r.skills or '' end
 local before, old = state(), skills()
-local told = {}
-for i = 5, #ARGV do told[#told + 1] = ARGV[i] end
 if what == 'drop' then
   redis.call('HDEL', KEYS[1], 'seq', 'skills', 'active', 'hidden', 'hidden_seq')
   r.skills = nil
@@ -49,15 +49,15 @@ if what == 'drop' then
 elseif not r.gone then
   if what == 'list' and newer('seq') then
     put('seq', ARGV[2])
-    put('skills', cjson.encode(told))
+    put('skills', ARGV[5])
   elseif what == 'hide' and newer('hidden_seq') then
     put('hidden_seq', ARGV[2])
-    put('hidden', told[1])
+    put('hidden', ARGV[5])
   end
   if what == 'list' or what == 'touch' then
-    local at, stored = tonumber(ARGV[3]), tonumber(r.active or '-1')
-    local day, last = math.floor(at / DAY), math.floor(stored / DAY)
-    if day > last or (day == last and at < stored) then put('active', ARGV[3]) end
+    -- Once a day, and never back: a feed that is read downwards must not meet anybody again.
+    local day, last = math.floor(tonumber(ARGV[3]) / DAY), math.floor(tonumber(r.active or '-1') / DAY)
+    if day > last then put('active', ARGV[3]) end
   end
 end
 local after, new = state(), skills()
@@ -67,7 +67,7 @@ for _, each in ipairs(new) do
   if not maybe[each] then add[#add + 1] = each end
   maybe[each] = true
 end
-for _, list in ipairs({cjson.decode(r.maybe or '[]'), old, what == 'look' and told or {}}) do
+for _, list in ipairs({cjson.decode(r.maybe or '[]'), old, what == 'look' and cjson.decode(ARGV[5]) or {}}) do
   for _, each in ipairs(list) do
     if not maybe[each] then remove[#remove + 1] = each end
     maybe[each] = true
@@ -100,6 +100,13 @@ if left == 0 then redis.call('HDEL', KEYS[1], 'maybe', 'open', 'since', 'version
 return 0
 """)
 
+CHANGE = Script("""
+-- KEYS a list; ARGV ZADD or ZREM, then in lines what that takes: one text is sent for a fraction of what words take
+local words = {}
+for word in string.gmatch(ARGV[2], '[^\\n]+') do words[#words + 1] = word end
+redis.call(ARGV[1], KEYS[1], unpack(words))
+""")
+
 
 class _Work(Struct, frozen=True):
     """What the lists should have of a user, and how many times `PLACE` said so."""
@@ -116,11 +123,11 @@ def place(update: FeedUpdate) -> Command:
     """The first step of an update; its answer is for `carry_out`."""
     match update:
         case ListUser():
-            return _place(update.user, "list", update.seq, activity(update.at, update.user), update.skills)
+            return _place(update.user, "list", update.seq, activity(update.at, update.user), _json(update.skills))
         case TouchUser():
             return _place(update.user, "touch", 0, activity(update.at, update.user))
         case HideUser():
-            return _place(update.user, "hide", update.seq, 0, ("1" if update.hidden else "0",))
+            return _place(update.user, "hide", update.seq, 0, "1" if update.hidden else "0")
         case UnlistUser():
             return _place(update.user, "drop", update.seq)
 
@@ -138,13 +145,17 @@ async def carry_out(client: Client, updates: Sequence[Any], answers: Sequence[An
             client, [SETTLE([keys.listing(user)], work.version, work.times) for user, work in works.items()]
         )
         again = [user for user, moved in zip(works, settled, strict=True) if moved]
-        looks = [_place(user, "look", 0, 0, (*works[user].add, *works[user].remove)) for user in again]
+        looks = [_place(user, "look", 0, 0, _json((*works[user].add, *works[user].remove))) for user in again]
         works = _works(list(zip(again, await run_all(client, looks), strict=True)))
 
 
-def _place(user: str, what: str, seq: int, at: float = 0, told: Sequence[str] = ()) -> Command:
+def _place(user: str, what: str, seq: int, at: float = 0, told: str = "") -> Command:
     gone = keys.TOMBSTONE_TTL // timedelta(milliseconds=1)
-    return PLACE([keys.listing(user)], what, seq, repr(at), gone, *told)
+    return PLACE([keys.listing(user)], what, seq, repr(at), gone, told)
+
+
+def _json(skills: Sequence[str]) -> str:
+    return msgspec.json.encode(skills).decode()
 
 
 def _works(answers: Sequence[tuple[str, Any]]) -> dict[str, _Work]:
@@ -169,10 +180,10 @@ def _changes(works: dict[str, _Work]) -> Iterator[Command]:
         for skill in work.remove:
             taken.setdefault(keys.skill(skill), []).append(user)
     for key, members in taken.items():
-        yield from (("ZREM", key, *part) for part in _parts(members, _MEMBERS_A_CALL))
+        yield from (CHANGE([key], "ZREM", part) for part in _parts(members, _MEMBERS_A_CALL))
     for key, pairs in put.items():
-        yield from (("ZADD", key, *part) for part in _parts(pairs, 2 * _MEMBERS_A_CALL))
+        yield from (CHANGE([key], "ZADD", part) for part in _parts(pairs, 2 * _MEMBERS_A_CALL))
 
 
-def _parts(words: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (words[start : start + size] for start in range(0, len(words), size))
+def _parts(words: Sequence[str], size: int) -> Iterator[str]:
+    return ("\n".join(words[start : start + size]) for start in range(0, len(words), size))

@@ -15,8 +15,6 @@ from devconnect.ports.truth import UnavailableError
 
 #: The rarest of the reader's skills that count.
 SKILLS = 20
-#: People asked about in all, those most active of each skill, and at least so many a skill.
-CANDIDATES, A_SKILL = 1_000, 100
 #: A page looks at so many people behind the ranking at most: it may be short, and still have a next one.
 SCAN = 5_000
 #: Records that are looked at beyond those wanted: few of them turn out to be hidden.
@@ -39,6 +37,17 @@ end
 redis.call('HSET', KEYS[1], string.format('%.0f', name), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return string.format('%.0f', name)
+""")
+
+THERE = Script("""
+-- KEYS a hash or a zset; ARGV HMGET or ZMSCORE, names in lines; returns the positions of those that are in it
+-- One text, and positions: hundreds of words each way would cost a page more than all that is looked up.
+local names, found = {}, {}
+for name in string.gmatch(ARGV[2], '[^\\n]+') do names[#names + 1] = name end
+for i, value in ipairs(redis.call(ARGV[1], KEYS[1], unpack(names))) do
+  if value then found[#found + 1] = i end
+end
+return found
 """)
 
 
@@ -140,18 +149,23 @@ class _Reader:
     async def _ranked(self, skills: Sequence[str]) -> list[str]:
         """The most active of each skill, best first, but for oneself and those with whom anything is or was."""
         holders = await self._holders(await self._rarest(skills))
-        everybody = list(dict.fromkeys(user for found in holders.values() for user in found))
-        if not everybody:
+        active = {user: at for found in holders.values() for user, at in found.items()}
+        if not active:
             await self._ask([])
             return []
         # Of a skill with more holders than were asked for, anybody may be among the others.
         long = [skill for skill, found in holders.items() if len(found) >= _each(len(holders))]
-        scores: list[Command] = [("ZMSCORE", keys.skill(skill), *everybody) for skill in long]
-        relations, *found = await self._ask([("HMGET", keys.relations(self._user), *everybody), *scores])
-        for skill, row in zip(long, found, strict=True):
-            holders[skill] = {user: float(at) for user, at in zip(everybody, row, strict=True) if at is not None}
-        known = [user for user, relation in zip(everybody, relations, strict=True) if relation is not None]
-        return ranked(holders.values(), (self._user, *known), keys.RANKED_KEPT)
+        users, names = list(active), "\n".join(active)
+        known, *found = await self._ask(
+            [
+                THERE([keys.relations(self._user)], "HMGET", names),
+                *(THERE([keys.skill(skill)], "ZMSCORE", names) for skill in long),
+            ]
+        )
+        for skill, places in zip(long, found, strict=True):
+            holders[skill] = {users[place - 1]: active[users[place - 1]] for place in places}
+        without = {self._user, *(users[place - 1] for place in known)}
+        return ranked(holders.values(), without)
 
     async def _rarest(self, skills: Sequence[str]) -> Sequence[str]:
         if len(skills) <= SKILLS:
@@ -196,9 +210,10 @@ class _Reader:
         """Put those on the page who may be shown: not oneself, no relation, to be found as of now."""
         if not places:
             return
-        (relations,) = await self._ask([("HMGET", keys.relations(self._user), *(user for user, _ in places))])
-        pairs = zip(places, relations, strict=True)
-        strangers = [each for each, relation in pairs if relation is None and each[0] != self._user]
+        names = "\n".join(user for user, _ in places)
+        (found,) = await self._ask([THERE([keys.relations(self._user)], "HMGET", names)])
+        known = {self._user, *(places[place - 1][0] for place in found)}
+        strangers = [each for each in places if each[0] not in known]
         while strangers and (wanted := self._limit + 1 - len(self._found)) > 0:
             part, strangers = strangers[: wanted + _SPARE], strangers[wanted + _SPARE :]
             records = await self._ask([("HMGET", keys.listing(user), "seq", "hidden") for user, _ in part])
@@ -207,5 +222,5 @@ class _Reader:
 
 
 def _each(skills: int) -> int:
-    """How many of each skill are asked for."""
-    return max(A_SKILL, CANDIDATES // max(1, skills))
+    """How many of each skill are asked for: each of them is looked up in all the others."""
+    return keys.RANKED // max(1, skills)

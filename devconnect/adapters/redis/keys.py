@@ -27,7 +27,7 @@ TOMBSTONE_TTL = timedelta(days=30)
 DEVICE_KEPT = timedelta(days=1)
 ANSWER_TTL = timedelta(days=1)
 #: People of a reader's feed that are ranked, how many such rankings a reader has at once, and for how long after use.
-RANKED_KEPT = 1_000
+RANKED = 400
 RANKINGS_KEPT = 3
 RANKINGS_TTL = timedelta(minutes=15)
 
@@ -61,7 +61,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:feed:rankings",
         type="hash",
-        holds="<when made> -> ids of people to meet, best first, at most 1,000; the newest 3",
+        holds="<when made> -> ids of people to meet, best first, at most 400; the newest 3",
         ttl="15 minutes after use",
     ),
     Key(
