@@ -28,10 +28,13 @@ class Doorkeeper:
         self._credentials, self._passwords = credentials, passwords
         self._throttle, self._devices = throttle, devices
 
+    def knows(self, email: str, device_token: str) -> bool:
+        """Whether somebody has logged in to this account from this device."""
+        return self._devices.device(device_token, _account(email)) is not None
+
     async def let_in(self, email: str, password: str, place: str, device_token: str) -> Admitted:
         """Who logs in; ProblemError(wrong_credentials), (too_many_attempts). `email` is as it was typed."""
-        address = normalise.email(email)
-        account = address or email.strip().lower()
+        address, account = normalise.email(email), _account(email)
         attempt = await self._throttle.attempt("log_in", account, place, device_token or None)
         user = await self._verified(attempt, address, password)
         if user is None:
@@ -74,3 +77,8 @@ class Doorkeeper:
     async def came_to_nothing(self, attempt: Attempt) -> None:
         """It doesn't count either."""
         await self._throttle.came_to_nothing(attempt)
+
+
+def _account(email: str) -> str:
+    """What attempts are counted by, whether it is an address or not."""
+    return normalise.email(email) or email.strip().lower()

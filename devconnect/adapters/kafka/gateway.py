@@ -15,9 +15,9 @@ from devconnect.ports.truth import UnavailableError
 
 TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 #: Seconds that Kafka has to acknowledge a command.
-DEADLINE = 1.0
+DEADLINE = 0.85
 #: Seconds that a command waits for a connection that was just lost.
-GRACE = 0.2
+GRACE = 0.1
 #: Seconds that an attempt to connect may take, and between two attempts.
 CONNECT, PAUSE = 3.0, 0.5
 
