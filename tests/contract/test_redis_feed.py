@@ -262,7 +262,7 @@ async def test_a_reader_has_three_rankings_at_once_and_the_oldest_goes(client: C
         await following(reads, begun[0])
 
 
-async def test_a_feed_without_a_ranking_keeps_nothing_and_never_expires(client: Client) -> None:
+async def test_a_feed_without_a_ranking_keeps_nothing_and_does_not_expire(client: Client) -> None:
     reads = await complete(client, [person(f"u{n}", at=NOW - n) for n in range(5)])
     page = await first(reads, 2)
     assert not await client.exists(keys.rankings(READER))
@@ -302,13 +302,14 @@ async def test_a_place_behind_the_end_of_a_ranking_is_behind_it(client: Client) 
 async def test_a_wiped_redis_knows_no_feed_until_it_is_built_and_then_no_cursor_of_before(client: Client) -> None:
     people = [person(f"u{n}", "python", at=NOW - n) for n in range(9)]
     reads = await complete(client, people)
-    page = await first(reads, 2, "python")
+    page, unranked = await first(reads, 2, "python"), await first(reads, 2)
     await client.flushall()
-    for cursor in (None, page.next):
+    for cursor in (None, page.next, unranked.next):
         assert await reads.feed(READER, cursor, 2, ("python",)) is None
     await complete(client, people)
-    with pytest.raises(CursorExpiredError):
-        await following(reads, page)
+    for begun in (page, unranked):
+        with pytest.raises(CursorExpiredError):
+            await following(reads, begun)
     assert (await first(reads, 2, "python")).items == page.items
 
 

@@ -21,8 +21,6 @@ SKILLS = 20
 SCAN = 5_000
 #: Records that are looked at beyond those wanted: few of them turn out to be hidden.
 _SPARE = 4
-#: No ranking was kept: nobody shares a skill.
-_NONE = "0"
 _EPOCH: Command = ("GET", keys.EPOCH)
 _SKILLS = msgspec.json.Decoder(tuple[str, ...])
 
@@ -100,13 +98,14 @@ class _Reader:
         self._client = client
         self._user = user
         self._limit = limit
+        self._epoch: str | None = None
         #: Who is on the page, each with the place after them.
         self._found: list[tuple[str, _Place]] = []
 
     async def first(self, skills: Sequence[str]) -> Page[str]:
         """Rank, keep the ranking, and show its beginning."""
         ids = await self._ranked(skills)
-        return await self._page(_Place(await self._keep(ids) if ids else _NONE, 0), ids)
+        return await self._page(_Place(await self._keep(ids) if ids else self._none(), 0), ids)
 
     async def _keep(self, ids: Sequence[str]) -> str:
         kept = (keys.RANKINGS_KEPT, keys.RANKINGS_TTL // timedelta(milliseconds=1))
@@ -122,16 +121,20 @@ class _Reader:
         key = keys.rankings(self._user)
         used: Command = ("PEXPIRE", key, keys.RANKINGS_TTL // timedelta(milliseconds=1))
         ids, _ = await self._ask([("HGET", key, place.ranking), used])
-        if ids is None and place.ranking != _NONE:
-            raise CursorExpiredError("this feed was left alone for too long: start anew")
+        if ids is None and place.ranking != self._none():
+            raise CursorExpiredError("what this feed was begun with isn't kept any more: start anew")
         return await self._page(place, ids.split("\n") if ids else [])
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         """The answers, all of them of a Redis that is complete."""
-        epoch, *answers = await run(self._client, [_EPOCH, *commands])
-        if epoch is None:
+        self._epoch, *answers = await run(self._client, [_EPOCH, *commands])
+        if self._epoch is None:
             raise _NotWholeError
         return answers
+
+    def _none(self) -> str:
+        """What stands for no ranking where nobody shares a skill, as long as this Redis isn't lost."""
+        return f"0{self._epoch}"
 
     async def _page(self, place: _Place, ids: Sequence[str]) -> Page[str]:
         after: _Place | None = place
