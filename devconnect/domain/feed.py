@@ -1,7 +1,7 @@
 """People to meet: what changes in the index of them, when somebody counts as active, and who is shown first."""
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 
@@ -52,17 +52,16 @@ def activity(at: int, user: str) -> float:
     return at + zlib.crc32(user.encode()) % _PARTS / _PARTS
 
 
-def ranked(skills: Iterable[Mapping[str, float]], without: Collection[str]) -> list[str]:
-    """Who shares most comes first, of those who was active last, then by id; nobody of `without`.
+class Candidate(Struct, frozen=True):
+    """Somebody who may be shown, when they were active, and their skills."""
 
-    `skills` has for each skill of the reader's those who hold it (of those asked about), with their activity.
-    """
-    shared: dict[str, int] = {}
-    active: dict[str, float] = {}
-    for holders in skills:
-        for user, at in holders.items():
-            shared[user] = shared.get(user, 0) + 1
-            active[user] = max(at, active.get(user, at))
-    left_out = set(without)
-    found = [user for user in shared if user not in left_out]
-    return sorted(found, key=lambda user: (-shared[user], -active[user], user))
+    user: str
+    active: float
+    skills: tuple[str, ...]
+
+
+def ranked(skills: Collection[str], candidates: Iterable[Candidate]) -> list[str]:
+    """Who shares most of the skills comes first, of those who was active last, then by id; not who shares none."""
+    mine = frozenset(skills)
+    places = ((-len(mine.intersection(each.skills)), -each.active, each.user) for each in candidates)
+    return [user for shared, _, user in sorted(places) if shared]

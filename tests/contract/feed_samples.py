@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client
 from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity
@@ -13,12 +15,14 @@ PREFIX = "dc:feed:"
 Index = dict[str, dict[str, float]]
 
 
-def differences(index: Index, updates: Sequence[FeedUpdate]) -> str:
+def differences(index: Index, skills: dict[str, tuple[str, ...]], updates: Sequence[FeedUpdate]) -> str:
     """What is wrong with the index after the updates, whatever their order was; "" when nothing is."""
     listed = _listed(updates)
+    if skills != listed:
+        return f"{skills}, not {listed}"
     wanted: dict[str, set[str]] = {}
-    for user, skills in listed.items():
-        for key in (keys.ACTIVE, *map(keys.skill, skills)):
+    for user, held in listed.items():
+        for key in (keys.ACTIVE, *map(keys.skill, held)):
             wanted.setdefault(key, set()).add(user)
     if {key: set(users) for key, users in index.items()} != wanted:
         return f"{index}, not {wanted}"
@@ -54,9 +58,14 @@ def _last_day(user: str, updates: Iterable[FeedUpdate]) -> set[float]:
 async def index_of(client: Client) -> Index:
     """The index as it is."""
     found: Index = {}
-    async for key in client.scan_iter(match=f"{PREFIX}*"):
+    async for key in client.scan_iter(match=f"{PREFIX}*", _type="ZSET"):
         found[key] = dict(await client.zrange(key, 0, -1, withscores=True))
     return found
+
+
+async def skills_of(client: Client) -> dict[str, tuple[str, ...]]:
+    """Who is to be found, and by which skills, as it is."""
+    return {user: tuple(msgspec.json.decode(text)) for user, text in (await client.hgetall(keys.SKILLS)).items()}
 
 
 async def unsettled(client: Client) -> list[str]:

@@ -20,7 +20,7 @@ from devconnect.events.facts import AnyEvent, Profile, ProfileChanged, UserSigne
 from devconnect.events.topics import USER_EVENTS
 from devconnect.ports.reads import CursorExpiredError, Page
 from faust_batch.changelog import Chunk
-from tests.contract.feed_samples import differences, index_of
+from tests.contract.feed_samples import differences, index_of, skills_of
 from tests.contract.redis_fixtures import NOW, Server, client, own_server, servers
 from tests.contract.redis_samples import STATES, pages, relation
 
@@ -206,13 +206,17 @@ async def test_the_ranking_is_of_the_most_active_of_each_skill_and_counts_all_th
     assert await whole(reads, "python", "go") == [*ranking, *(f"busy{n}" for n in range(5, -1, -1)), "older"]
 
 
-async def test_of_many_skills_the_rarest_count(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_many_skills_people_are_looked_for_by_the_rarest_and_ranked_by_all(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed_reads, "SKILLS", 2)
     people = [person(f"u{n}", "common", at=NOW + n) for n in range(5)]
-    people += [person("rare", "rare", "rarer", at=NOW - 1), person("both", "rare", "common", at=NOW)]
+    people += [person("rare", "rare", at=NOW - 1), person("both", "rarer", "common", at=NOW - 2)]
     reads = await complete(client, people)
-    assert (await whole(reads, "common", "rare", "rarer"))[:2] == ["rare", "both"]
-    assert (await whole(reads, "common", "rare", "unknown"))[:2] == ["both", "rare"]
+    for skills in (("common", "rare", "rarer"), ("rarer", "unknown", "rare", "common")):
+        page = await first(reads, 2, *skills)
+        assert page.items == ("both", "rare")
+    assert set(await client.hvals(keys.rankings(READER))) == {"both\nrare"}
 
 
 async def test_a_page_among_people_all_known_is_bounded_and_goes_on(
@@ -258,7 +262,7 @@ async def test_a_reader_has_three_rankings_at_once_and_the_oldest_goes(client: C
         await following(reads, begun[0])
 
 
-async def test_a_feed_without_a_ranking_keeps_nothing_and_never_expires(client: Client) -> None:
+async def test_a_feed_without_a_ranking_keeps_nothing_and_does_not_expire(client: Client) -> None:
     reads = await complete(client, [person(f"u{n}", at=NOW - n) for n in range(5)])
     page = await first(reads, 2)
     assert not await client.exists(keys.rankings(READER))
@@ -298,13 +302,14 @@ async def test_a_place_behind_the_end_of_a_ranking_is_behind_it(client: Client) 
 async def test_a_wiped_redis_knows_no_feed_until_it_is_built_and_then_no_cursor_of_before(client: Client) -> None:
     people = [person(f"u{n}", "python", at=NOW - n) for n in range(9)]
     reads = await complete(client, people)
-    page = await first(reads, 2, "python")
+    page, unranked = await first(reads, 2, "python"), await first(reads, 2)
     await client.flushall()
-    for cursor in (None, page.next):
+    for cursor in (None, page.next, unranked.next):
         assert await reads.feed(READER, cursor, 2, ("python",)) is None
     await complete(client, people)
-    with pytest.raises(CursorExpiredError):
-        await following(reads, page)
+    for begun in (page, unranked):
+        with pytest.raises(CursorExpiredError):
+            await following(reads, begun)
     assert (await first(reads, 2, "python")).items == page.items
 
 
@@ -365,7 +370,12 @@ async def test_a_rebuild_beside_the_live_agent_makes_the_feed_of_the_newest(clie
     assert not await live.complete()
     await rebuild.rebuild()
     assert rebuild.complete
-    assert differences(await index_of(client), [each for each in updates if isinstance(each, FeedUpdate)]) == ""
+    assert (
+        differences(
+            await index_of(client), await skills_of(client), [each for each in updates if isinstance(each, FeedUpdate)]
+        )
+        == ""
+    )
     reads = RedisReads(client)
     assert (await whole(reads, "rust"))[:6] == [f"u{n:02}" for n in range(10, -1, -2)]
 

@@ -11,7 +11,7 @@ from devconnect.adapters.redis.calls import Client
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity
 from devconnect.ports.truth import UnavailableError
-from tests.contract.feed_samples import Mortal, Turns, differences, index_of, unsettled
+from tests.contract.feed_samples import Mortal, Turns, differences, index_of, skills_of, unsettled
 from tests.contract.redis_fixtures import NOW, client, servers
 
 __all__ = ["client", "servers"]
@@ -49,7 +49,7 @@ def with_seq(update: FeedUpdate, seq: int) -> FeedUpdate:
 
 
 async def check(client: Client, updates: Sequence[FeedUpdate]) -> None:
-    assert differences(await index_of(client), updates) == ""
+    assert differences(await index_of(client), await skills_of(client), updates) == ""
 
 
 async def test_a_change_of_skills_takes_out_of_the_old_lists_and_puts_in_the_new(client: Client) -> None:

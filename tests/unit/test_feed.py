@@ -2,29 +2,28 @@
 
 from hypothesis import given, strategies as st
 
-from devconnect.domain.feed import DAY_MS, activity, ranked
+from devconnect.domain.feed import DAY_MS, Candidate, activity, ranked
 
 NOON = 1_700_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
 names = st.text("abcdef", min_size=1, max_size=2)
 times = st.integers(NOON, NOON + 3 * DAY_MS)
-holders = st.dictionaries(names, st.integers(0, 3).map(float), max_size=12)
+skills = st.sets(st.sampled_from("vwxyz"))
+candidates = st.lists(
+    st.builds(Candidate, names, st.integers(0, 3).map(float), skills.map(tuple)), unique_by=lambda each: each.user
+)
 
 
-@given(st.lists(holders, max_size=6), st.sets(names, max_size=4))
-def test_the_ranking_is_by_shared_skills_then_activity_then_id_of_all_that_are_not_left_out(skills, without):
-    found = ranked(skills, without)
-    everybody = {user for each in skills for user in each} - without
-    assert len(found) == len(set(found)) == len(everybody)
-
-    def rank(user: str) -> tuple[int, float, str]:
-        mine = [each[user] for each in skills if user in each]
-        return -len(mine), -max(mine), user
-
-    assert found == sorted(everybody, key=rank)
+@given(skills, candidates)
+def test_the_ranking_is_by_shared_skills_then_activity_then_id_of_all_who_share_any(mine, people):
+    shared = {each.user: len(mine & set(each.skills)) for each in people}
+    active = {each.user: each.active for each in people}
+    expected = sorted(shared, key=lambda user: (-shared[user], -active[user], user))
+    assert ranked(mine, people) == [user for user in expected if shared[user]]
 
 
 def test_one_who_shares_more_comes_before_one_who_was_here_later():
-    assert ranked([{"ann": 1.0, "bob": 9.0}, {"ann": 1.0}], ()) == ["ann", "bob"]
+    ann, bob = Candidate("ann", 1.0, ("go", "python")), Candidate("bob", 9.0, ("python", "perl", "c"))
+    assert ranked(("python", "go"), [bob, ann]) == ["ann", "bob"]
 
 
 @given(times, names, names)

@@ -18,8 +18,8 @@ from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client, Command, Script, run_all
 from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser, activity
 
-#: Members that one command puts in a list.
-_MEMBERS_A_CALL = 250
+#: Words of one change of a list. Even: some come in pairs.
+_WORDS_A_CALL = 500
 #: Milliseconds after which whoever hasn't said that it is done never will.
 _DEAD_MS = 60_000
 
@@ -101,7 +101,7 @@ return 0
 """)
 
 CHANGE = Script("""
--- KEYS a list; ARGV ZADD or ZREM, then in lines what that takes: one text is sent for a fraction of what words take
+-- KEYS a list; ARGV ZADD, ZREM, HSET or HDEL, then in lines what that takes: words by themselves are dear to send
 local words = {}
 for word in string.gmatch(ARGV[2], '[^\\n]+') do words[#words + 1] = word end
 redis.call(ARGV[1], KEYS[1], unpack(words))
@@ -168,22 +168,18 @@ def _works(answers: Sequence[tuple[str, Any]]) -> dict[str, _Work]:
 
 
 def _changes(works: dict[str, _Work]) -> Iterator[Command]:
-    put: dict[str, list[str]] = {}
-    taken: dict[str, list[str]] = {}
+    changes: dict[tuple[str, str], list[str]] = {}
     for user, work in works.items():
         if work.listed:
-            put.setdefault(keys.ACTIVE, []).extend((work.activity, user))
+            changes.setdefault((keys.ACTIVE, "ZADD"), []).extend((work.activity, user))
+            changes.setdefault((keys.SKILLS, "HSET"), []).extend((user, _json(work.add)))
         else:
-            taken.setdefault(keys.ACTIVE, []).append(user)
+            changes.setdefault((keys.ACTIVE, "ZREM"), []).append(user)
+            changes.setdefault((keys.SKILLS, "HDEL"), []).append(user)
         for skill in work.add:
-            put.setdefault(keys.skill(skill), []).extend((work.activity, user))
+            changes.setdefault((keys.skill(skill), "ZADD"), []).extend((work.activity, user))
         for skill in work.remove:
-            taken.setdefault(keys.skill(skill), []).append(user)
-    for key, members in taken.items():
-        yield from (CHANGE([key], "ZREM", part) for part in _parts(members, _MEMBERS_A_CALL))
-    for key, pairs in put.items():
-        yield from (CHANGE([key], "ZADD", part) for part in _parts(pairs, 2 * _MEMBERS_A_CALL))
-
-
-def _parts(words: Sequence[str], size: int) -> Iterator[str]:
-    return ("\n".join(words[start : start + size]) for start in range(0, len(words), size))
+            changes.setdefault((keys.skill(skill), "ZREM"), []).append(user)
+    for (key, how), words in changes.items():
+        for start in range(0, len(words), _WORDS_A_CALL):
+            yield CHANGE([key], how, "\n".join(words[start : start + _WORDS_A_CALL]))

@@ -7,21 +7,22 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import msgspec
+
 from devconnect.adapters.redis import cursors, keys
 from devconnect.adapters.redis.calls import Client, Command, Script, run
-from devconnect.domain.feed import ranked
+from devconnect.domain.feed import Candidate, ranked
 from devconnect.ports.reads import CursorExpiredError, Page
 from devconnect.ports.truth import UnavailableError
 
-#: The rarest of the reader's skills that count.
+#: The rarest of the reader's skills: of these people are looked for.
 SKILLS = 20
 #: A page looks at so many people behind the ranking at most: it may be short, and still have a next one.
 SCAN = 5_000
 #: Records that are looked at beyond those wanted: few of them turn out to be hidden.
 _SPARE = 4
-#: No ranking was kept: nobody shares a skill.
-_NONE = "0"
 _EPOCH: Command = ("GET", keys.EPOCH)
+_SKILLS = msgspec.json.Decoder(tuple[str, ...])
 
 KEEP = Script("""
 -- KEYS rankings; ARGV ids, how many rankings are kept, milliseconds to keep them for; returns the name of this one
@@ -39,15 +40,11 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return string.format('%.0f', name)
 """)
 
-THERE = Script("""
--- KEYS a hash or a zset; ARGV HMGET or ZMSCORE, names in lines; returns the positions of those that are in it
--- One text, and positions: hundreds of words each way would cost a page more than all that is looked up.
-local names, found = {}, {}
-for name in string.gmatch(ARGV[2], '[^\\n]+') do names[#names + 1] = name end
-for i, value in ipairs(redis.call(ARGV[1], KEYS[1], unpack(names))) do
-  if value then found[#found + 1] = i end
-end
-return found
+LOOK_UP = Script("""
+-- KEYS a hash; ARGV fields, in lines; returns their values. One text is sent for a fraction of what words take.
+local fields = {}
+for field in string.gmatch(ARGV[1], '[^\\n]+') do fields[#fields + 1] = field end
+return redis.call('HMGET', KEYS[1], unpack(fields))
 """)
 
 
@@ -101,13 +98,14 @@ class _Reader:
         self._client = client
         self._user = user
         self._limit = limit
+        self._epoch: str | None = None
         #: Who is on the page, each with the place after them.
         self._found: list[tuple[str, _Place]] = []
 
     async def first(self, skills: Sequence[str]) -> Page[str]:
         """Rank, keep the ranking, and show its beginning."""
         ids = await self._ranked(skills)
-        return await self._page(_Place(await self._keep(ids) if ids else _NONE, 0), ids)
+        return await self._page(_Place(await self._keep(ids) if ids else self._none(), 0), ids)
 
     async def _keep(self, ids: Sequence[str]) -> str:
         kept = (keys.RANKINGS_KEPT, keys.RANKINGS_TTL // timedelta(milliseconds=1))
@@ -123,16 +121,20 @@ class _Reader:
         key = keys.rankings(self._user)
         used: Command = ("PEXPIRE", key, keys.RANKINGS_TTL // timedelta(milliseconds=1))
         ids, _ = await self._ask([("HGET", key, place.ranking), used])
-        if ids is None and place.ranking != _NONE:
-            raise CursorExpiredError("this feed was left alone for too long: start anew")
+        if ids is None and place.ranking != self._none():
+            raise CursorExpiredError("what this feed was begun with isn't kept any more: start anew")
         return await self._page(place, ids.split("\n") if ids else [])
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         """The answers, all of them of a Redis that is complete."""
-        epoch, *answers = await run(self._client, [_EPOCH, *commands])
-        if epoch is None:
+        self._epoch, *answers = await run(self._client, [_EPOCH, *commands])
+        if self._epoch is None:
             raise _NotWholeError
         return answers
+
+    def _none(self) -> str:
+        """What stands for no ranking where nobody shares a skill, as long as this Redis isn't lost."""
+        return f"0{self._epoch}"
 
     async def _page(self, place: _Place, ids: Sequence[str]) -> Page[str]:
         after: _Place | None = place
@@ -148,39 +150,32 @@ class _Reader:
 
     async def _ranked(self, skills: Sequence[str]) -> list[str]:
         """The most active of each skill, best first, but for oneself and those with whom anything is or was."""
-        holders = await self._holders(await self._rarest(skills))
-        active = {user: at for found in holders.values() for user, at in found.items()}
+        active = await self._holders(await self._rarest(skills))
         if not active:
             await self._ask([])
             return []
-        # Of a skill with more holders than were asked for, anybody may be among the others.
-        long = [skill for skill, found in holders.items() if len(found) >= _each(len(holders))]
-        users, names = list(active), "\n".join(active)
-        known, *found = await self._ask(
+        names = "\n".join(active)
+        relations, held = await self._ask([LOOK_UP([keys.relations(self._user)], names), LOOK_UP([keys.SKILLS], names)])
+        return ranked(
+            skills,
             [
-                THERE([keys.relations(self._user)], "HMGET", names),
-                *(THERE([keys.skill(skill)], "ZMSCORE", names) for skill in long),
-            ]
+                Candidate(user, at, _SKILLS.decode(texts))
+                for (user, at), texts, relation in zip(active.items(), held, relations, strict=True)
+                if texts is not None and relation is None and user != self._user
+            ],
         )
-        for skill, places in zip(long, found, strict=True):
-            holders[skill] = {users[place - 1]: active[users[place - 1]] for place in places}
-        without = {self._user, *(users[place - 1] for place in known)}
-        return ranked(holders.values(), without)
 
     async def _rarest(self, skills: Sequence[str]) -> Sequence[str]:
         if len(skills) <= SKILLS:
             return skills
         counts = await self._ask([("ZCARD", keys.skill(skill)) for skill in skills])
-        return [skill for _, skill in sorted(zip(counts, skills, strict=True))][:SKILLS]
+        return [skill for count, skill in sorted(zip(counts, skills, strict=True)) if count][:SKILLS]
 
-    async def _holders(self, skills: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Of each skill the most active, with their activity."""
-        most = _each(len(skills)) - 1
-        lists = await self._ask([("ZREVRANGE", keys.skill(skill), 0, most, "WITHSCORES") for skill in skills])
-        return {
-            skill: dict(zip(flat[::2], map(float, flat[1::2]), strict=True))
-            for skill, flat in zip(skills, lists, strict=True)
-        }
+    async def _holders(self, skills: Sequence[str]) -> dict[str, float]:
+        """The most active of each skill, with their activity."""
+        most = keys.RANKED // max(1, len(skills))
+        lists = await self._ask([("ZREVRANGE", keys.skill(skill), 0, most - 1, "WITHSCORES") for skill in skills])
+        return {user: float(at) for flat in lists for user, at in zip(flat[::2], flat[1::2], strict=True)}
 
     async def _from_ranking(self, place: _Place, ids: Sequence[str]) -> None:
         """What the ranking has from there on, up to what is wanted."""
@@ -211,16 +206,11 @@ class _Reader:
         if not places:
             return
         names = "\n".join(user for user, _ in places)
-        (found,) = await self._ask([THERE([keys.relations(self._user)], "HMGET", names)])
-        known = {self._user, *(places[place - 1][0] for place in found)}
-        strangers = [each for each in places if each[0] not in known]
+        (relations,) = await self._ask([LOOK_UP([keys.relations(self._user)], names)])
+        pairs = zip(places, relations, strict=True)
+        strangers = [each for each, relation in pairs if relation is None and each[0] != self._user]
         while strangers and (wanted := self._limit + 1 - len(self._found)) > 0:
             part, strangers = strangers[: wanted + _SPARE], strangers[wanted + _SPARE :]
             records = await self._ask([("HMGET", keys.listing(user), "seq", "hidden") for user, _ in part])
             pairs = zip(part, records, strict=True)
             self._found += [each for each, (seq, hidden) in pairs if seq is not None and hidden != "1"]
-
-
-def _each(skills: int) -> int:
-    """How many of each skill are asked for: each of them is looked up in all the others."""
-    return keys.RANKED // max(1, skills)

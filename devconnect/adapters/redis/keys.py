@@ -52,6 +52,7 @@ LAYOUT: tuple[Key, ...] = (
     ),
     Key(name="dc:feed:active", type="zset", holds="everybody who is to be found, by activity (domain.feed.activity)"),
     Key(name="dc:feed:skill:<skill>", type="zset", holds="those of them who have the skill, by the same"),
+    Key(name="dc:feed:skills", type="hash", holds="user -> skills (JSON), of everybody who is to be found"),
     Key(
         name="dc:{<user>}:feed",
         type="hash",
@@ -161,6 +162,7 @@ LAYOUT: tuple[Key, ...] = (
 EPOCH = "dc:epoch"
 BUILDING = "dc:building:{dc:epoch}"
 ACTIVE = "dc:feed:active"
+SKILLS = "dc:feed:skills"
 
 
 def user(user_id: str) -> str:
