@@ -116,6 +116,7 @@ class DecideCommands:
         if settlement.releases:
             # Not before the documents: nobody else may have an address while one of them still says that it is taken.
             await self._truth.release(settlement.releases)
+        await self._answers.forget(deciding.taken_back(settlement.documents))
         await self._answers.tell(settlement.answers)
         self._count(chunk, settlement)
 

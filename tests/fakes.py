@@ -199,6 +199,10 @@ class MemoryAnswers(Answers):
     async def tell(self, answers: Sequence[Answer]) -> None:
         self.told.update((answer.id, answer.decision) for answer in answers)
 
+    async def forget(self, commands: Collection[str]) -> None:
+        for command in commands:
+            self.told.pop(command, None)
+
 
 class MemoryListings(Listings):
     """Each person's conversations, and what they find messages by, each the newest."""

@@ -131,6 +131,12 @@ def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
     raise TypeError(f"{type(event).__name__} changes no document")
 
 
+def taken_back(documents: Iterable[AnyDocument]) -> list[str]:
+    """The ids of the commands whose texts are to be forgotten: those of deleted messages."""
+    deleted = (document for document in documents if isinstance(document, Message) and document.deleted)
+    return [command for message in deleted for command in message.commands]
+
+
 def is_carried_out(decision: Decision, state: Snapshot) -> bool:
     """Whether the documents that it touches are in `state` as its events leave them, or newer.
 

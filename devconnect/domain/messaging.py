@@ -247,5 +247,6 @@ def _said(event: f.MessageSent) -> Message:
 
 def _changed(before: Message, event: f.MessageEdited | f.MessageDeleted) -> Message:
     if isinstance(event, f.MessageEdited):
-        return msgspec.structs.replace(before, seq=event.seq, text=event.text, edited_at=event.at)
+        edits = (*before.edits, event.id.rpartition(".")[0])
+        return msgspec.structs.replace(before, seq=event.seq, text=event.text, edited_at=event.at, edits=edits)
     return msgspec.structs.replace(before, seq=event.seq, text="", edited_at=None, deleted=True)

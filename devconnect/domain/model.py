@@ -121,7 +121,8 @@ class Conversation(Document, frozen=True, kw_only=True):
 class Message(Document, frozen=True, kw_only=True):
     """One message. `id` is `message_key`, so that a conversation is a range of ids; `message` is the command's id.
 
-    `previous` is the place of the one before it. `seq` is its own place until it is edited or deleted.
+    `previous` is the place of the one before it, `edits` the ids of the commands that have edited it. `seq` is its own
+    place until it is edited or deleted.
     """
 
     message: str
@@ -132,12 +133,18 @@ class Message(Document, frozen=True, kw_only=True):
     at: int
     previous: int = 0
     edited_at: int | None = None
+    edits: tuple[str, ...] = ()
     deleted: bool = False
 
     @property
     def place(self) -> int:
         """Where it stands in its conversation."""
         return place_of(self.id)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The ids of the commands that have given it a text."""
+        return (self.message, *self.edits)
 
 
 class Report(Document, frozen=True, kw_only=True):

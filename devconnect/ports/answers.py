@@ -1,6 +1,6 @@
 """Telling the asker what became of a command, and waiting to be told."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from devconnect.domain.deciding import Answer
@@ -15,6 +15,9 @@ class Answers(Protocol):
 
         Best effort: a gateway that isn't woken finds the decision in the database.
         """
+
+    async def forget(self, commands: Collection[str]) -> None:
+        """Keep the results of these commands no longer. Best effort: they are kept for a day at most."""
 
 
 class AnswerDesk(Protocol):

@@ -43,6 +43,7 @@ class Truth(Protocol):
         """Write each document unless the stored one's `seq` is as high.
 
         `new` names those that weren't there when they were last looked for: a hint, of which nothing but speed depends.
+        With a deleted message its texts go from the decisions that have given it any.
         """
 
     async def add_notifications(self, notifications: Sequence[AddNotification]) -> None:

@@ -11,9 +11,13 @@ from devconnect.domain.projections import (
     ListUser,
     PutRelation,
     PutSession,
+    PutTalk,
+    PutUnread,
     PutUser,
+    ReplaceMessage,
+    Update,
 )
-from devconnect.events.base import pair_id
+from devconnect.events.base import other_of, pair_id, pair_of
 from devconnect.events.facts import Profile
 from devconnect.ports.reads import Page
 from tests.contract.redis_fixtures import NOW
@@ -21,7 +25,7 @@ from tests.contract.redis_fixtures import NOW
 PEOPLE = ("ada", "bob", "cyd")
 PAIRS = tuple(pair_id(one, other) for one, other in (("ada", "bob"), ("ada", "cyd"), ("bob", "cyd")))
 SESSIONS = tuple(f"{user}-{number}" for user in PEOPLE for number in (1, 2))
-STATES: tuple[Any, ...] = ("requested", "ignored", "accepted", "rejected", "removed")
+STATES: tuple[Any, ...] = ("requested", "ignored", "accepted", "rejected", "removed", "blocked", "barred")
 FAR = 4_000_000_000_000
 
 
@@ -55,6 +59,28 @@ def message(number: int, previous: int | None = None, conversation: str = "ada.b
         text=f"Grüße, {number}|{{}}",
         at=NOW + number,
     )
+
+
+def said(number: int, previous: int | None = None, conversation: str = "ada.bob", by: str = "ada") -> list[Update]:
+    """A message and what comes with it."""
+    other = other_of(conversation, by)
+    text = msgspec.structs.replace(message(number, previous, conversation), sender=by, recipient=other)
+    talks = (PutTalk(by, other, text.at), PutTalk(other, by, text.at))
+    return [text, PutUnread(conversation, other, text.seq), *talks]
+
+
+def edited(number: int, change: int, previous: int | None = None, conversation: str = "ada.bob") -> ReplaceMessage:
+    """The message at 256 times its number, as the change at 256 times the other number leaves it."""
+    before = message(number, previous, conversation)
+    text = f"the {change}th version"
+    return ReplaceMessage(msgspec.structs.replace(before, text=text, edited_at=NOW + change), 256 * change)
+
+
+def deleted(number: int, change: int, previous: int | None = None, conversation: str = "ada.bob") -> list[Update]:
+    """The same without its text."""
+    before = msgspec.structs.replace(message(number, previous, conversation), text="", deleted=True)
+    gone = PutUnread(conversation, pair_of(conversation)[1], before.seq, True)
+    return [ReplaceMessage(before, 256 * change), gone]
 
 
 def notification(number: int, user: str = "ada") -> AddNotification:
@@ -93,14 +119,21 @@ async def everything(reads: RedisReads, now: int = NOW) -> dict[str, Any]:
             lambda cursor, limit, user=user: reads.notifications(user, cursor, limit)
         )
         found[f"unread {user}"] = await reads.unread_notifications(user)
+        found[f"relations {user}"] = await reads.relations_to(user, PEOPLE)
+        found[f"conversations {user}"] = await pages(
+            lambda cursor, limit, user=user: reads.conversations(user, cursor, limit)
+        )
         for state in STATES:
-            for others in (False, True):
-                found[f"{state} {others} {user}"] = await pages(
-                    lambda cursor, limit, user=user, state=state, others=others: reads.relations(
-                        user, state, cursor, limit, by_others=others
+            for side in ({}, {"by_others": True}, {"by_me": True}):
+                found[f"{state} {side} {user}"] = await pages(
+                    lambda cursor, limit, user=user, state=state, side=side: reads.relations(
+                        user, state, cursor, limit, **side
                     )
                 )
     for pair in PAIRS:
         found[f"history {pair}"] = await pages(lambda cursor, limit, pair=pair: reads.history(pair, cursor, limit))
+        found[f"forward {pair}"] = await pages(
+            lambda cursor, limit, pair=pair: reads.history(pair, cursor, limit, forward=True)
+        )
         found[f"positions {pair}"] = await reads.positions(pair)
     return found

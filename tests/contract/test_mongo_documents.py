@@ -149,7 +149,7 @@ async def test_a_document_that_lost_the_insert_to_an_older_one_is_written_over_i
     assert await db[layout.USERS].find({"_id": "ada"}).to_list(None) == [{"_id": "ada", "seq": 7}]
 
 
-async def test_a_message_is_inserted_once_and_never_changed(db: Database) -> None:
+async def test_a_message_is_inserted_once_and_changed_by_nothing_but_a_change(db: Database) -> None:
     truth = MongoTruth(db)
     message = a_message("ada", "bob", text="as it was said")
     await truth.save([message])

@@ -438,3 +438,12 @@ async def test_a_fault_in_the_database_does_not_stop_the_looks(
         monkeypatch.setattr(desk, "_fallback", database)
         database.decisions["c"] = decision("c")
         assert await asyncio.wait_for(waiting, 1.0) == decision("c")
+
+
+async def test_a_result_that_is_taken_back_is_found_by_nobody(client: Client) -> None:
+    answers = RedisAnswers(client)
+    await answers.tell([Answer(name, "", decision(name)) for name in ("one", "two")])
+    await answers.forget(["one", "never"])
+    assert await client.get(keys.answer("one")) is None
+    assert await client.get(keys.answer("two")) is not None
+    await answers.forget([])

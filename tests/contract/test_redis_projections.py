@@ -20,6 +20,7 @@ from devconnect.domain.projections import (
     SetPresence,
     Update,
 )
+from devconnect.events.base import pair_of
 from devconnect.ports.reads import PositionView, PresenceView, SessionView
 from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import NOW, client, servers
@@ -29,12 +30,15 @@ from tests.contract.redis_samples import (
     PEOPLE,
     SESSIONS,
     STATES,
+    deleted,
+    edited,
     everything,
     message,
     notification,
     notification_id,
     pages,
     relation,
+    said,
     session,
     signed_up,
 )
@@ -163,6 +167,9 @@ async def test_requests_of_others_are_told_from_own_ones(client: Client) -> None
     assert every is not None
     assert [view.user for view in theirs] == ["u9", "u6", "u3"]
     assert [view.user for view in every] == [f"u{n}" for n in range(9, 0, -1)]
+    own = await pages(lambda cursor, limit: reads.relations("ada", "requested", cursor, limit, by_me=True))
+    assert own is not None
+    assert [view.user for view in own] == ["u8", "u7", "u5", "u4", "u2", "u1"]
     assert {view.by for view in theirs} == {"u9", "u6", "u3"}
 
 
@@ -351,8 +358,11 @@ def a_bit_of_everything() -> list[Update]:
         *map(session, SESSIONS),
         SetPresence("ada", "ada-1", NOW + 5, NOW, 512),
         relation("ada", "bob", "accepted", 512),
-        message(1),
-        message(2),
+        *said(1),
+        *said(2),
+        *said(3),
+        edited(2, 4),
+        *deleted(3, 5),
         MovePosition("ada.bob", "bob", 512, 256),
         notification(1),
         notification(2),
@@ -403,6 +413,8 @@ action: st.SearchStrategy[Action] = st.one_of(
     st.tuples(st.just("relate"), user, other, st.sampled_from(STATES), st.booleans(), small),
     st.tuples(st.just("say"), pair),
     st.tuples(st.just("lose"), pair),
+    st.tuples(st.just("edit"), pair, small),
+    st.tuples(st.just("delete"), pair, small),
     st.tuples(st.just("move"), pair, user, small, small),
     st.tuples(st.just("notify"), user, small),
     st.tuples(st.just("mark"), user, small, small),
@@ -416,7 +428,7 @@ def updates_of(actions: Sequence[Action]) -> list[Update]:
     for number, (kind, *rest) in enumerate(actions, 1):
         if kind in ("say", "lose"):
             (where,) = rest
-            updates += [message(number, last[where], where)] if kind == "say" else []
+            updates += said(number, last[where], where, by=pair_of(where)[number % 2]) if kind == "say" else []
             last[where] = number
         else:
             updates += MAKERS[kind](number, *rest)
@@ -434,6 +446,8 @@ MAKERS: dict[str, Callable[..., list[Update]]] = {
     "relate": lambda n, who, whom, state, own, at: [
         relation(who, whom, state, 256 * n, by=who if own else whom, at=NOW + at)
     ],
+    "edit": lambda n, where, which: [edited(which, n, conversation=where)] if which else [],
+    "delete": lambda n, where, which: deleted(which, n, conversation=where) if which else [],
     "move": lambda n, where, who, delivered, read: [MovePosition(where, who, 256 * delivered, 256 * read)],
     "notify": lambda n, who, which: [notification(which, who)],
     "mark": lambda n, who, *which: [MarkNotificationsRead(who, tuple(map(notification_id, which)), NOW + n)],

@@ -8,7 +8,7 @@ late with its last writes. Time stands still but for what waits on it alone.
 import asyncio
 import selectors
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
@@ -411,6 +411,10 @@ class GatedAnswers(MemoryAnswers):
     async def tell(self, answers: Sequence[Any]) -> None:
         if await self._process.gate("answers.tell") == "done":
             await self._process.world.answers.tell(answers)
+
+    async def forget(self, commands: Collection[str]) -> None:
+        if commands and await self._process.gate("answers.forget") == "done":
+            await self._process.world.answers.forget(commands)
 
 
 class GatedPublisher(Publisher):

@@ -232,7 +232,7 @@ def _audit_view(fields: Fields) -> AuditView:
 
 
 def _user_view(fields: Fields) -> UserView:
-    return msgspec.convert({**fields, "id": fields["_id"]}, UserView)
+    return msgspec.convert({**fields, "id": fields["_id"]}, UserView, strict=False)  # as in records.document_of
 
 
 def _notification_view(fields: Fields) -> NotificationView:

@@ -61,8 +61,11 @@ def document_fields(document: AnyDocument) -> Fields:
 
 
 def document_of(kind: Kind, fields: Fields) -> AnyDocument:
-    """The document that these fields hold."""
-    document: AnyDocument = msgspec.convert({**fields, "id": fields["_id"]}, _TYPES[kind])
+    """The document that these fields hold.
+
+    Not strictly: on the embedded server a truth value that an update has set comes back as 0 or 1.
+    """
+    document: AnyDocument = msgspec.convert({**fields, "id": fields["_id"]}, _TYPES[kind], strict=False)
     return document
 
 
@@ -182,6 +185,15 @@ _STORED = msgspec.json.Decoder(_Stored)
 def decision_fields(decision: Decision, expires: datetime) -> Fields:
     """A decision in one text: nobody looks into it, and a field costs more than what is in it."""
     return {"_id": decision.id, "decision": _ENCODER.encode(decision).decode(), "expires": expires}
+
+
+def without_text(fields: Fields) -> str:
+    """The decision that these fields hold, as a text, without what was said."""
+    decision = msgspec.json.decode(fields["decision"])
+    for said in (decision["result"] or {}, *decision["events"]):
+        if "text" in said:
+            said["text"] = ""
+    return _ENCODER.encode(decision).decode()
 
 
 def decision_of(fields: Fields) -> Decision:

@@ -103,4 +103,5 @@ def _positions(conversation: str, talk: Fields) -> list[PositionView]:
 
 
 def _message_view(fields: Fields) -> MessageView:
-    return msgspec.convert({**fields, "id": fields["message"], "seq": message_place(fields["_id"])}, MessageView)
+    shown = {**fields, "id": fields["message"], "seq": message_place(fields["_id"])}
+    return msgspec.convert(shown, MessageView, strict=False)  # as in records.document_of

@@ -18,8 +18,10 @@ from devconnect.adapters.mongo.records import (
     relation_fields,
     reservation_fields,
     secret_fields,
+    without_text,
 )
 from devconnect.adapters.mongo.writes import insert_absent, put_newer
+from devconnect.domain.deciding import taken_back
 from devconnect.domain.model import (
     AnyDocument,
     Audit,
@@ -108,8 +110,10 @@ class MongoTruth:
         """Write each document unless the stored one's `seq` is as high; `new` were not there when last looked for.
 
         What follows from a document is written before it: a replay finds a document that is as new, changes nothing,
-        and so would never write what a crash has kept from following.
+        and so would never write what a crash has kept from following. So the decisions on a deleted message lose its
+        text before it does.
         """
+        documents = tuple(documents)
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
         said: dict[str, Fields] = {}
@@ -133,6 +137,7 @@ class MongoTruth:
             name = layout.COLLECTION_OF[ref_of(document).kind]
             leaders.setdefault(name, []).append(document_fields(document))
         async with reaching(self._within):
+            await self._take_back(taken_back(documents))
             await asyncio.gather(
                 insert_absent(self._db[layout.MESSAGES], list(said.values())),
                 insert_absent(self._db[layout.AUDIT], list(audits.values())),
@@ -159,6 +164,13 @@ class MongoTruth:
         if updates:
             async with reaching(self._within):
                 await self._db[layout.NOTIFICATIONS].bulk_write(updates)
+
+    async def _take_back(self, commands: Collection[str]) -> None:
+        """Take what was said by these commands out of the decisions on them."""
+        found = await self._find(layout.DECISIONS, commands)
+        updates = [UpdateOne({"_id": each["_id"]}, {"$set": {"decision": without_text(each)}}) for each in found]
+        if updates:
+            await self._db[layout.DECISIONS].bulk_write(updates, ordered=False)
 
     def _put(self, records: Mapping[str, list[Fields]], new: Collection[str]) -> list[Coroutine[Any, Any, None]]:
         return [put_newer(self._db[name], each, new) for name, each in records.items()]

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -39,7 +39,13 @@ class RedisAnswers:
 
     async def tell(self, answers: Sequence[Answer]) -> None:
         """Store each result under its command's id for a day, and wake the gateway that waits for it."""
-        commands = [command for answer in answers for command in _commands(answer)]
+        await self._try([command for answer in answers for command in _commands(answer)])
+
+    async def forget(self, commands: Collection[str]) -> None:
+        """Keep the results of these commands no longer."""
+        await self._try([("DEL", keys.answer(command)) for command in commands])
+
+    async def _try(self, commands: Sequence[Command]) -> None:
         if not commands:
             return
         try:
