@@ -22,7 +22,7 @@ async def log_in(call: Call[bodies.LogIn, NoQuery]) -> Reply:
     email = normalise.email(body.email)
     call.order = gateway.commander.order(call.request, email or body.email, body)
     device_token = body.device_token or call.request.headers.get(_DEVICE, "")
-    # Where somebody has logged in before they are counted by themselves: strangers around them can't use up their share.
+    # Where somebody has logged in before they are counted by themselves: strangers near them can't use up their share.
     headers = {} if gateway.doorkeeper.knows(body.email, device_token) else await call.charge()
     place = gateway.place(call.request)
     user, device_token = await gateway.doorkeeper.let_in(body.email, body.password, place, device_token)

@@ -47,15 +47,18 @@ class MongoReads:
         """Whose address this is, and the hash of the password that opens the account."""
         async with reaching(self._within):
             found = await self._db[layout.CREDENTIALS].find_one({"_id": email})
-        user: str = found["user"] if found else ""
-        # Asked for nobody's too: the time that an answer takes says nothing of the address.
-        stored = await self.password_of(user)
+            user: str = found["user"] if found else ""
+            # Asked for nobody's too: the time that an answer takes says nothing of the address.
+            stored = await self._password(user)
         return None if stored is None else (user, stored)
 
     async def password_of(self, user: str) -> str | None:
         """The hash of the user's password, None where there is none."""
         async with reaching(self._within):
-            found = await self._db[layout.PASSWORDS].find_one({"_id": user})
+            return await self._password(user)
+
+    async def _password(self, user: str) -> str | None:
+        found = await self._db[layout.PASSWORDS].find_one({"_id": user})
         return (found["password_hash"] or None) if found else None
 
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
@@ -254,7 +257,7 @@ def _audit_view(fields: Fields) -> AuditView:
 
 
 def _user_view(fields: Fields) -> UserView:
-    return msgspec.convert({**fields, "id": fields["_id"]}, UserView)
+    return msgspec.convert({**fields, "id": fields["_id"]}, UserView, strict=False)  # as in records.document_of
 
 
 def _notification_view(fields: Fields) -> NotificationView:
