@@ -90,6 +90,8 @@ async def test_what_is_not_read_is_what_was_said_beyond_and_is_not_deleted(clien
     read = MovePosition("ada.bob", "bob", 512, 512)
     await complete(client, [*log, read, *deleted(4, 9), *log, read])
     assert await unread(client) == [3, 5, 6]
+    await RedisProjections(client).apply(log)
+    assert await unread(client) == [3, 5, 6], "what was deleted is not unread again"
     assert await unread(client, "ada") == []
     await RedisProjections(client).apply([MovePosition("ada.bob", "bob", 256 * 6, 256 * 6), *log])
     assert await unread(client) == []
