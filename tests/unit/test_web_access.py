@@ -75,7 +75,7 @@ TABLE = (
     Row("removeConnection", "/v1/connections/{ada}", None, (401, 403, 403, 200, 403, 403, 401)),
     Row("readBlocks", "/v1/blocks", None, OPEN),
     Row("blockUser", "/v1/blocks/{ada}", None, (401, 422, 200, 200, 200, 200, 401)),
-    Row("unblockUser", "/v1/blocks/{ada}", None, (401, 409, 409, 409, 409, 409, 401)),
+    Row("unblockUser", "/v1/blocks/{ada}", None, (401, 404, 404, 404, 404, 404, 401)),
     Row("reportUser", "/v1/reports", {"user": "{ada}", "reason": "spam"}, (401, 422, 201, 201, 201, 201, 401)),
     Row("readReports", "/v1/reports", None, OPERATORS),
     Row("closeReport", "/v1/reports/{report}/close", {"outcome": "warned"}, OPERATORS),
