@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.unit.edge_house import Raw, served
-from web.connection import ALLOWANCE, FIELD_MAX, HEAD_MAX, HEADERS_MAX, LINE_MAX
+from web.bounds import ALLOWANCE, FIELD_MAX, HEAD_MAX, HEADERS_MAX, LINE_MAX
 from web.listening import let_in_the_last
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
