@@ -5,81 +5,31 @@ import fcntl
 import struct
 import termios
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 from aiohttp.helpers import set_exception
-from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from devconnect.settings import Settings
-from web.problems import ProblemError, problem_response
+from web.bounds import (
+    ALLOWANCE,
+    CLOSE_SECONDS,
+    HEAD_MAX,
+    LINGER,
+    SLOW_HEAD,
+    TURNED_AWAY,
+    HeadTooLargeError,
+    Limits,
+    SlowBodyError,
+    what_is_wrong,
+)
+from web.sending import Common, encoded, is_plain
 
 if TYPE_CHECKING:
     from web.server import GatewayServer
 
-#: Bytes of a path with its query, of one header, and of a whole head; and how many headers. aiohttp tells of the first
-#: two by their number alone, so they differ.
-LINE_MAX, FIELD_MAX, HEAD_MAX, HEADERS_MAX = 8_000, 8_192, 32 * 1024, 100
-#: Seconds for which what a client still sends is read and dropped after an answer that ends its connection: closing on
-#: unread bytes would take the answer away from it.
-LINGER = 2.0
-#: Seconds for a closed connection to be rid of what is left to send, and for a handler to end when it is told to.
-CLOSE_SECONDS = 5.0
-
 _UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
-
-#: Seconds that this one request may take, where its handler needs longer than others: `request[ALLOWANCE] = 60.0`.
-ALLOWANCE: web.RequestKey[float] = web.RequestKey("allowance", float)
-
-
-class Limits(NamedTuple):
-    """Seconds that things may take, and how many connections there may be."""
-
-    head: float
-    body: float
-    send: float
-    idle: float
-    request: float
-    command: float
-    connections: int
-    #: Seconds for one look at every connection: how late it may be noticed that time is over.
-    sweep: float = 1.0
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        """As the settings have them."""
-        return cls(
-            head=settings.head_timeout,
-            body=settings.body_timeout,
-            send=settings.send_timeout,
-            idle=settings.idle_timeout,
-            request=settings.request_timeout,
-            command=settings.request_timeout + settings.result_wait,
-            connections=settings.connections,
-        )
-
-
-class SlowBodyError(Exception):
-    """A body wasn't all there in time."""
-
-
-class HeadTooLargeError(Exception):
-    """The head of a request is larger than all of one may be."""
-
-
-def raw(problem: ProblemError) -> bytes:
-    """A problem as the last bytes of a connection, for where there is no request that could be answered."""
-    response = problem_response(problem)
-    headers = {**response.headers, "Content-Length": response.content_length, "Connection": "close"}
-    lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{name}: {value}" for name, value in headers.items())]
-    body = response.body
-    return "\r\n".join([*lines, "", ""]).encode() + (body if isinstance(body, bytes) else b"")
-
-
-_SLOW_HEAD = raw(ProblemError("request_timeout", "The head of the request was not all there in time."))
-_TURNED_AWAY = raw(ProblemError("too_busy", "There are too many connections: try again in a moment."))
 
 
 class Connection(RequestHandler):
@@ -104,6 +54,7 @@ class Connection(RequestHandler):
         "_turned_away",
         "_watched",
         "_watched_since",
+        "common",
     )
 
     def __init__(self, gateway: "GatewayServer", *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
@@ -116,6 +67,8 @@ class Connection(RequestHandler):
         self._watched: web.BaseRequest | None = None
         self._overdue: web.BaseRequest | None = None
         self._turned_away = self._refused = False
+        #: Headers that the answer which is about to be sent is to have besides its own.
+        self.common: Common | None = None
         self._gone: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -131,7 +84,7 @@ class Connection(RequestHandler):
         if not self._gateway.may_explain():
             transport.abort()
             return
-        transport.write(_TURNED_AWAY)
+        transport.write(TURNED_AWAY)
         transport.write_eof()
         self._loop.call_later(LINGER, transport.abort)
 
@@ -194,12 +147,34 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send the answer: the last one here when the gateway is on its way out."""
+        common, self.common = self.common, None
         if isinstance(resp, web.HTTPException):
             # aiohttp's own, from before the application has looked at the request.
             resp = self._gateway.answer(request, resp)
         if self._life.draining and not resp.prepared:
             resp.force_close()
+        if common is not None:
+            if not self._upgraded and is_plain(resp, request):
+                return self._send(request, resp, common)
+            resp.headers.extend(common.headers)
         return RequestHandler.finish_response(self, request, resp, start_time)
+
+    async def _send(
+        self, request: web.BaseRequest, response: web.Response, common: Common
+    ) -> tuple[web.StreamResponse, bool]:
+        """What aiohttp does in six calls that wait for one another, in one."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return response, True
+        # The loop of the connection looks at this.
+        response._keep_alive = request.keep_alive and response.keep_alive is not False
+        transport.write(encoded(response, common))
+        if self._paused:
+            try:
+                await self._drain_helper()
+            except ConnectionError:
+                return response, True
+        return response, False
 
     def handle_error(
         self,
@@ -267,7 +242,7 @@ class Connection(RequestHandler):
             self._head_since = now
         elif now - self._head_since > limits.head:
             if self._head_bytes:
-                transport.write(_SLOW_HEAD)
+                transport.write(SLOW_HEAD)
             self.force_close()
 
     def _look_at_body(self, now: float, limits: Limits) -> None:
@@ -331,16 +306,3 @@ def has_unread(transport: asyncio.Transport) -> bool:
         return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4)) != (0,)
     except OSError:
         return False
-
-
-def what_is_wrong(exc: BaseException) -> ProblemError:
-    """What is told of a head that isn't taken."""
-    if isinstance(exc, HeadTooLargeError):
-        return ProblemError("headers_too_large", f"The head of a request has at most {HEAD_MAX:,} bytes.")
-    if isinstance(exc, LineTooLong):
-        if exc.args[1] == LINE_MAX:
-            return ProblemError("uri_too_long", f"A path with its query has at most {LINE_MAX:,} bytes.")
-        return ProblemError("headers_too_large", f"A header has at most {FIELD_MAX:,} bytes.")
-    if "Too many headers" in str(exc):
-        return ProblemError("headers_too_large", f"A request has at most {HEADERS_MAX} headers.")
-    return ProblemError("malformed_request", "This can't be read as HTTP.")

@@ -15,10 +15,12 @@ from devconnect.ports.metrics import HTTP_REQUESTS, HTTP_SECONDS, Metrics
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web import compress, cors
-from web.connection import SlowBodyError, is_overdue
+from web.bounds import SlowBodyError
+from web.connection import Connection, is_overdue
 from web.etags import body_tag, none_match, not_modified
 from web.logs import report
 from web.problems import ProblemError, problem_response, unavailable
+from web.sending import Common
 
 #: The largest body that is read.
 BODY_MAX = 64 * 1024
@@ -35,7 +37,7 @@ ANYTHING_ELSE, _ANYTHING = "/{anything:.*}", "/{anything}"
 
 _CSP = istr("Content-Security-Policy")
 #: What a handler may say otherwise.
-_HEADERS = {
+_HEADERS: dict[str, str] = {
     istr(hdrs.CACHE_CONTROL): "no-store",
     _CSP: "default-src 'none'; frame-ancestors 'none'",
     istr("Cross-Origin-Resource-Policy"): "same-origin",
@@ -122,7 +124,7 @@ class Dresser:
         self._settings = settings
         self._origins = frozenset(settings.cors_origins)
         is_tls = (settings.public_url or "").startswith("https:")
-        self._headers = {**_HEADERS, _HSTS: _HSTS_VALUE} if is_tls else _HEADERS
+        self._common = Common.of({**_HEADERS, _HSTS: _HSTS_VALUE} if is_tls else _HEADERS)
         #: Whether it depends on the request if it came by TLS.
         self._asks_proxy = bool(settings.trusted_proxies) and not is_tls
 
@@ -134,12 +136,27 @@ class Dresser:
 
     def dress(self, request: web.Request, response: web.StreamResponse) -> bool:
         """Headers, the entity tag or 304; whether the body is still to be compressed."""
+        self._dress_head(request, response)
+        if not isinstance(response, web.Response):
+            return False
+        body = response.body
+        if not isinstance(body, bytes):
+            return False
+        if response.status == 200 and request.method in _READING and _is_unchanged(request, response.headers, body):
+            not_modified(response)
+            return False
+        return len(body) > compress.LEAST and compress.is_asked_for(request, response)
+
+    def _dress_head(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         if hdrs.CACHE_CONTROL in headers or _CSP in headers:
-            for name, value in self._headers.items():
+            for name, value in self._common.headers.items():
                 headers.setdefault(name, value)
+        elif isinstance(request.protocol, Connection):
+            # They go out with the answer, as bytes that are there already.
+            request.protocol.common = self._common
         else:
-            headers.extend(self._headers)
+            headers.extend(self._common.headers)
         if REQUEST_ID not in headers:
             headers[REQUEST_ID] = request_id(request)
         if self._origins:
@@ -149,15 +166,6 @@ class Dresser:
                 cors.allow(headers, origin)
         if self._asks_proxy and cors.came_by_tls(request, self._settings):
             headers[_HSTS] = _HSTS_VALUE
-        if not isinstance(response, web.Response):
-            return False
-        body = response.body
-        if not isinstance(body, bytes):
-            return False
-        if response.status == 200 and request.method in _READING and _is_unchanged(request, headers, body):
-            not_modified(response)
-            return False
-        return len(body) > compress.LEAST and compress.is_asked_for(request, response)
 
 
 def vary(headers: CIMultiDict[str], name: str) -> None:

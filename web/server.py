@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from web.connection import FIELD_MAX, HEADERS_MAX, LINE_MAX, LINGER, Connection, Limits
+from web.bounds import FIELD_MAX, HEADERS_MAX, LINE_MAX, LINGER, Limits
+from web.connection import Connection
 from web.edge import answer_outside
 from web.gateway import GATEWAY
 from web.life import LIFE, Life
@@ -22,6 +23,8 @@ class GatewayServer(web.Server):
     """Makes the connections, looks at them, and lets them go."""
 
     def __init__(self, base: web.Server, *, app: web.Application, limits: Limits, **kwargs: Any) -> None:
+        if app.on_response_prepare:
+            raise RuntimeError("answers go out by a way that knows no on_response_prepare (web/sending.py)")
         super().__init__(base.request_handler, request_factory=base.request_factory, **kwargs)
         self.limits = limits
         self.life: Life = app[LIFE]

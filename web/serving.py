@@ -12,8 +12,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from devconnect.settings import Settings
+from web.bounds import Limits
 from web.channel import Siblings
-from web.connection import Limits
 from web.gateway import GATEWAY
 from web.life import LIFE
 from web.listening import BACKLOG, let_in_the_last

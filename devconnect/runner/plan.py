@@ -75,6 +75,8 @@ def environment(base: Mapping[str, str], *, data_dir: Path, addresses: Addresses
         "PATH": os.pathsep.join(folders),
         "PYTHONUNBUFFERED": "1",
         "DATA_DIR": str(data_dir),
+        # The runner kills a gateway that hasn't ended by its deadline (fleet.GATEWAY_DEADLINE).
+        "DRAIN_SECONDS": base.get("DRAIN_SECONDS") or "3",
         "WORKER_INSTANCE": base.get("WORKER_INSTANCE") or instance_name(data_dir),
         "KAFKA_URL": addresses.kafka,
         "REDIS_URL": addresses.redis,

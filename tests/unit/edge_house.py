@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.unit.web_fakes import House, gateway
 from web.app import create_app
-from web.connection import Limits
+from web.bounds import Limits
 from web.edge import Edge
 from web.life import LIFE
 from web.server import GatewayRunner

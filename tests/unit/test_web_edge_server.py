@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import socket
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from tests.unit.edge_house import Raw, served
-from web.connection import ALLOWANCE, FIELD_MAX, HEAD_MAX, HEADERS_MAX, LINE_MAX
+from web.bounds import ALLOWANCE, FIELD_MAX, HEAD_MAX, HEADERS_MAX, LINE_MAX
 from web.listening import let_in_the_last
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
@@ -57,8 +58,11 @@ async def test_what_is_no_request_is_refused_by_a_problem(sent: bytes, status: i
 async def test_a_refusal_arrives_though_the_client_goes_on_sending() -> None:
     async with served() as gateway:
         raw = await gateway.raw()
-        raw.send(HEAD + field(FIELD_MAX + 1) * 500)
-        await raw.writer.drain()
+        raw.send(HEAD + field(FIELD_MAX + 1))
+        for _ in range(20):
+            raw.send(field(FIELD_MAX))
+            await raw.writer.drain()
+            await asyncio.sleep(0.01)
         assert (await raw.read()).code == "headers_too_large"
 
 
@@ -291,3 +295,19 @@ async def test_who_waits_to_be_accepted_when_listening_stops_is_served() -> None
         assert await draining == 0
         with pytest.raises(OSError, match=re.compile("refused|timed out|Connect call failed")):
             await gateway.raw()
+
+
+async def test_before_listening_stops_nobody_new_gets_in_and_all_who_wait_are_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        waiting = [await Raw.to(listening.getsockname()[1]) for _ in range(3)]
+        letting_in = asyncio.create_task(let_in_the_last([listening]))
+        await asyncio.sleep(0.2)
+        for raw in waiting:
+            assert not letting_in.done()
+            (await loop.sock_accept(listening))[0].close()
+            raw.close()
+        await letting_in
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(Raw.to(listening.getsockname()[1]), 0.2)
