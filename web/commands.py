@@ -1,6 +1,8 @@
 """Commands: give one its id, hand it to Kafka, and wait a while for what became of it."""
 
+import math
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
 from aiohttp import web
@@ -23,13 +25,15 @@ HEADER = "Command-Id"
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
 #: Commands of people who have no token: whoever has their id, which can't be guessed, may ask what became of them.
-OPENING = (
-    "user.sign_up",
-    "user.log_in",
-    "user.renew_session",
-    "user.request_password_reset",
-    "user.reset_password",
-    "user.confirm_email",
+OPENING = frozenset(
+    (
+        "user.sign_up",
+        "user.log_in",
+        "user.renew_session",
+        "user.request_password_reset",
+        "user.reset_password",
+        "user.confirm_email",
+    )
 )
 
 _RESPOND_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.I)
@@ -83,6 +87,15 @@ class Sent(NamedTuple):
     at: int
 
 
+@lru_cache(64)
+def asked_patience(prefer: str) -> float:
+    """Seconds that an asker would like to wait (RFC 7240); infinite where they don't say."""
+    if _RESPOND_ASYNC.search(prefer):
+        return 0.0
+    asked = _WAIT.search(prefer)
+    return float(asked[1]) if asked else math.inf
+
+
 class Commander:
     """Sends commands and waits for their answers."""
 
@@ -108,7 +121,8 @@ class Commander:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 1 <= len(key) <= 128:
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 characters.")
-        wait = self._patience(request.headers.get("Prefer"))
+        prefer = request.headers.get("Prefer")
+        wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
         return Order(
             id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),
             at=self._clock.now_ms(),
@@ -116,15 +130,6 @@ class Commander:
             fingerprint=self._ids.fingerprint(request.method, request.path, body),
             wait=wait,
         )
-
-    def _patience(self, prefer: str | None) -> float:
-        """Seconds that the asker would like to wait (RFC 7240), at most as many as ours."""
-        if prefer is None:
-            return self._wait
-        if _RESPOND_ASYNC.search(prefer):
-            return 0.0
-        asked = _WAIT.search(prefer)
-        return min(self._wait, float(asked[1])) if asked else self._wait
 
     async def ask(self, command: AnyCommand, wait: float | None = None) -> Outcome:
         """Send the command, and wait `wait` seconds (or as long as the settings say) for what becomes of it.
@@ -143,7 +148,7 @@ class Commander:
                 await self._desk.wait(command.id, 0)
             raise _not_taken(command) from exc
         self._metrics.count(COMMANDS_SENT, label)
-        self._remember(command)
+        self._remember(command, label)
         decision = await self._answer(command, seconds) if seconds else None
         if decision is None:
             self._metrics.count(COMMANDS_PENDING, label)
@@ -178,13 +183,14 @@ class Commander:
             headers={HEADER: command.id},
         )
 
-    def _remember(self, command: AnyCommand) -> None:
-        while self._sent:
-            oldest = next(iter(self._sent))
-            if len(self._sent) < REMEMBERED and not self._is_old(self._sent[oldest]):
+    def _remember(self, command: AnyCommand, label: str) -> None:
+        sent = self._sent
+        while sent:
+            oldest = next(iter(sent))
+            if len(sent) < REMEMBERED and not self._is_old(sent[oldest]):
                 break
-            del self._sent[oldest]
-        self._sent[command.id] = Sent(command.actor, type_of(command) in OPENING, command.at)
+            del sent[oldest]
+        sent[command.id] = Sent(command.actor, label in OPENING, command.at)
 
     def _is_old(self, sent: Sent) -> bool:
         return self._clock.now_ms() - sent.at > REMEMBERED_MS

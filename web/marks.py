@@ -11,6 +11,7 @@ from devconnect.events.topics import COMMAND_TO_EVENT
 from web.commands import Outcome
 
 _TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
+_encode = msgspec.msgpack.Encoder().encode
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, int])
 
 
@@ -40,7 +41,7 @@ class Mark(NamedTuple):
 
     def text(self) -> str:
         """The mark for a header."""
-        data = msgspec.msgpack.encode((_TOPICS.index(self.topic), self.partition, self.seq))
+        data = _encode((_TOPICS.index(self.topic), self.partition, self.seq))
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
     def behind(self, applied: int) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -77,11 +77,13 @@ class Wire:
         if self._keeper is None and not self._closed:
             self._keeper = asyncio.create_task(self._keep_up(), name="redis-wire")
 
-    async def ask(self, commands: Sequence[Command], *, raw: bool = False) -> list[Any]:
+    def ask(self, commands: Sequence[Command], *, raw: bool = False) -> Awaitable[list[Any]]:
         """The answers, in order, error replies among them as exceptions of redis-py; `raw`: bytes in place of texts."""
         line = self._line
-        if line is None:
-            line = await self._first()
+        return self._ask_first(commands, raw=raw) if line is None else line.send(commands, raw=raw)
+
+    async def _ask_first(self, commands: Sequence[Command], *, raw: bool) -> list[Any]:
+        line = await self._first()
         return await line.send(commands, raw=raw)
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
