@@ -188,6 +188,41 @@ async def test_an_answer_that_is_read_slowly_but_steadily_arrives() -> None:
         assert len((await gateway.ask("/big")).body) == 50_000_000
 
 
+async def test_a_closed_connection_that_is_never_emptied_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def closing(_: web.Request) -> web.Response:
+        response = web.Response(body=b"x" * 50_000_000)
+        response.force_close()
+        return response
+
+    monkeypatch.setattr("web.connection.CLOSE_SECONDS", 0.1)
+    async with served(web.get("/closing", closing), limits={"send": 30}) as gateway:
+        raw = await gateway.raw()
+        raw.send(b"GET /closing HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            while not gateway.runner.gateway.connections:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+            [connection] = gateway.runner.gateway.connections
+            while not connection.writing_paused:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+            connection.force_close()
+            while gateway.runner.gateway.connections:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_doesnt_read_is_not_written_to_for_ever() -> None:
+    async def much(_: web.Request) -> web.Response:
+        answered.append(1)
+        return web.Response(body=b"x" * 1_000_000, content_type="text/css", headers={"Content-Encoding": "br"})
+
+    answered: list[int] = []
+    async with served(web.get("/much", much), limits={"send": 30}) as gateway:
+        raw = await gateway.raw()
+        raw.writer.transport.pause_reading()
+        raw.send(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+        await asyncio.sleep(0.5)
+        assert 0 < len(answered) < 20
+
+
 class Sleeper:
     """A handler that takes as long as it is told to, and says what became of it."""
 
