@@ -168,6 +168,15 @@ async def test_a_body_that_comes_in_pieces_in_time_is_taken() -> None:
         assert (await raw.ask("/health/live")).status == 200
 
 
+async def test_a_body_that_waits_for_its_handler_is_not_slow() -> None:
+    async def late(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.json_response(len(await request.read()))
+
+    async with served(web.post("/late", late), limits={"body": 0.1, "request": 30}) as gateway:
+        assert (await gateway.ask("/late", "POST", b"x" * 1_000_000)).code == "body_too_large"
+
+
 async def big(_: web.Request) -> web.Response:
     return web.Response(body=b"x" * 50_000_000)
 
@@ -317,6 +326,21 @@ async def test_a_drain_closes_who_is_at_rest_and_doesnt_wait_for_ever() -> None:
         await sleeper.began.wait()
         assert await drained(gateway, 0.4) == 1
         assert await idle.is_closed()
+
+
+async def test_who_has_just_asked_is_not_closed_as_one_at_rest() -> None:
+    async with served() as gateway:
+        raw = await gateway.raw()
+        await raw.ask("/health/live")
+        [connection] = gateway.runner.gateway.connections
+        transport = connection.transport
+        assert transport is not None
+        transport.pause_reading()
+        raw.send(HEAD + b"\r\n")
+        await asyncio.sleep(0.1)
+        connection.leave(asyncio.get_running_loop().time() + 100, 1.0)
+        transport.resume_reading()
+        assert (await raw.read()).status == 200
 
 
 async def test_who_waits_to_be_accepted_when_listening_stops_is_served() -> None:
