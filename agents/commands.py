@@ -102,8 +102,8 @@ class DecideCommands:
             self._mark_read(settlement),
             self._open_and_close_sessions(settlement),
         )
-        await self._answers.forget(deciding.taken_back(settlement.documents))
         await self._answers.tell(settlement.answers)
+        await self._answers.forget(settlement.taken_back)
         self._count(chunk, settlement)
 
     async def _settle(self, chunk: Sequence[Placed]) -> tuple[Settlement, set[Ref]]:

@@ -37,12 +37,16 @@ class Answer(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give."""
+    """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give.
+
+    `taken_back` are commands of before whose results say what was deleted since.
+    """
 
     fresh: tuple[Decision, ...]
     documents: tuple[AnyDocument, ...]
     events: dict[int, list[f.AnyEvent]]
     answers: tuple[Answer, ...]
+    taken_back: tuple[str, ...] = ()
 
     def all_events(self) -> Iterator[f.AnyEvent]:
         """The events of every partition."""
@@ -125,12 +129,6 @@ def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
     raise TypeError(f"{type(event).__name__} changes no document")
 
 
-def taken_back(documents: Iterable[AnyDocument]) -> list[str]:
-    """The ids of the commands whose texts are to be forgotten: those of deleted messages."""
-    deleted = (document for document in documents if isinstance(document, Message) and document.deleted)
-    return [command for message in deleted for command in message.commands]
-
-
 def is_carried_out(decision: Decision, state: Snapshot) -> bool:
     """Whether the documents that it touches are in `state` as its events leave them, or newer.
 
@@ -162,6 +160,7 @@ def settle(
     documents: dict[Ref, AnyDocument] = {}
     events: dict[int, list[f.AnyEvent]] = {}
     answers: list[Answer] = []
+    taken: list[str] = []
     for placed in batch:
         command, place = placed.command, placed.place
         decision = decided.get(command.id)
@@ -174,10 +173,17 @@ def settle(
         for event in decision.events:
             for document in evolve(now, event):
                 now[ref_of(document)] = documents[ref_of(document)] = document
+            taken += messaging.taken_back(now, event)
         if decision.events:
             events.setdefault(place.partition, []).extend(decision.events)
         answers.append(Answer(command.id, command.reply_to, decision))
-    return Settlement(fresh=tuple(fresh), documents=tuple(documents.values()), events=events, answers=tuple(answers))
+    return Settlement(
+        fresh=tuple(fresh),
+        documents=tuple(documents.values()),
+        events=events,
+        answers=tuple(answers),
+        taken_back=tuple(taken),
+    )
 
 
 def _is_at(decision: Decision, place: Place) -> bool:
