@@ -9,7 +9,7 @@ import msgspec
 
 from devconnect.adapters.redis import keys, lua, members
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
-from devconnect.adapters.redis.gathering import PutUnreads, gathered
+from devconnect.adapters.redis.gathering import PutTalks, PutUnreads, gathered
 from devconnect.domain.model import UNREAD_KEPT
 from devconnect.domain.projections import (
     AddNotification,
@@ -22,7 +22,6 @@ from devconnect.domain.projections import (
     MoveSession,
     PutRelation,
     PutSession,
-    PutTalk,
     PutUser,
     ReplaceMessage,
     SetPresence,
@@ -161,8 +160,9 @@ def _unread(conversation: str, user: str) -> list[str]:
     return [keys.positions(conversation), unread, gone]
 
 
-def _put_talk(update: PutTalk) -> Command:
-    return ("ZADD", keys.conversations(update.user), "GT", update.at, update.peer)
+def _put_talks(update: PutTalks) -> Command:
+    scored = [each for peer, at in update.peers.items() for each in (at, peer)]
+    return ("ZADD", keys.conversations(update.user), "GT", *scored)
 
 
 def _add_notification(update: AddNotification) -> Command:
@@ -196,7 +196,7 @@ _COMMANDS: dict[type, Callable[[Any], Command]] = {
     AppendMessage: _append_message,
     ReplaceMessage: _replace_message,
     PutUnreads: _put_unreads,
-    PutTalk: _put_talk,
+    PutTalks: _put_talks,
     MovePosition: _move_position,
     AddNotification: _add_notification,
     MarkNotificationsRead: _mark_read,
