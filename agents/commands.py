@@ -1,7 +1,7 @@
 """Decides commands: the only agent that writes the truth.
 
-First the stored decision, then its effects (documents, acknowledged events, sessions), then the answer; each of them
-harmless when it is repeated.
+First the stored decision, then its effects (documents, passwords, acknowledged events, sessions), then the addresses
+that it lets go of, then the answer; each of them harmless when it is repeated.
 """
 
 import asyncio
@@ -16,7 +16,16 @@ from devconnect.domain.model import Decision, Kind, Place, Ref, Snapshot, ref_of
 from devconnect.domain.projections import MarkNotificationsRead, Update
 from devconnect.events.base import type_of
 from devconnect.events.commands import AnyCommand
-from devconnect.events.topics import COMMAND_TO_EVENT, CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, Topic
+from devconnect.events.facts import SessionEnded, UserLoggedOut
+from devconnect.events.topics import (
+    COMMAND_TO_EVENT,
+    CONNECTION_COMMANDS,
+    MESSAGE_COMMANDS,
+    SESSION_ENDS,
+    USER_COMMANDS,
+    Topic,
+    session_ends,
+)
 from devconnect.ports import metrics as m
 from devconnect.ports.answers import Answers
 from devconnect.ports.metrics import Metrics
@@ -28,7 +37,7 @@ from devconnect.ports.truth import Truth, UnavailableError
 CHUNK = 2_000
 #: The documents that the commands of a topic change, and nobody else does.
 OWN: dict[str, tuple[Kind, ...]] = {
-    USER_COMMANDS.name: ("user", "session"),
+    USER_COMMANDS.name: ("user", "logins"),
     CONNECTION_COMMANDS.name: ("connection", "report"),
     MESSAGE_COMMANDS.name: ("conversation", "message"),
 }
@@ -98,10 +107,15 @@ class DecideCommands:
     async def _have_effects(self, chunk: Sequence[Placed], settlement: Settlement, new: set[Ref]) -> None:
         await together(
             *self._emit(settlement),
+            *self._tell_of_ends(settlement),
             self._truth.save(settlement.documents, new=new),
+            self._keep_secrets(settlement),
             self._mark_read(settlement),
             self._open_and_close_sessions(settlement),
         )
+        if settlement.releases:
+            # Not before the documents: nobody else may have an address while one of them still says that it is taken.
+            await self._truth.release(settlement.releases)
         await self._answers.tell(settlement.answers)
         await self._answers.forget(settlement.taken_back)
         self._count(chunk, settlement)
@@ -110,8 +124,8 @@ class DecideCommands:
         """Decide, and store the decisions; where somebody was first with one, carry on from theirs.
 
         What is decided already comes to light when its decision is stored again: they are stored in order up to the
-        first of those, and what was decided on before it could be known is decided anew. A reservation can't be taken
-        back, so where there are any the decisions are read first.
+        first of those, and what was decided on before it could be known is decided anew. A reservation comes before its
+        decision, so where there are any the decisions are read first.
 
         With it come the names of the documents that weren't there before.
         """
@@ -120,9 +134,9 @@ class DecideCommands:
         known: dict[str, Decision] = {}
         state = await self._look_up(wanted)
         holders: Mapping[str, str] = {}
-        if deciding.reservations(commands, known):
+        if deciding.reservations(chunk, known):
             known, state = await self._know(commands, state)
-            holders = await self._truth.reserve(deciding.reservations(commands, known))
+            holders = await self._truth.reserve(deciding.reservations(chunk, known))
         while True:
             settlement = deciding.settle(chunk, known, state, holders)
             if not settlement.fresh or not await self._truth.record(settlement.fresh):
@@ -158,6 +172,22 @@ class DecideCommands:
         for partition, events in settlement.events.items():
             records = [Record(event.key.encode(), self._events.codec.encode(event)) for event in events]
             yield self._publisher.publish(self._events.name, partition, records)
+
+    def _tell_of_ends(self, settlement: Settlement) -> Iterator[Coroutine[Any, Any, int]]:
+        """The ends of sessions, for every gateway; acknowledged before anybody is answered."""
+        for partition, events in settlement.events.items():
+            ends = [
+                SessionEnded(session=event.session, user=event.user, at=event.at)
+                for event in events
+                if isinstance(event, UserLoggedOut)
+            ]
+            if ends:
+                records = [Record(end.key.encode(), session_ends.encode(end)) for end in ends]
+                yield self._publisher.publish(SESSION_ENDS.name, partition, records)
+
+    async def _keep_secrets(self, settlement: Settlement) -> None:
+        if settlement.secrets:
+            await self._truth.keep_secrets(settlement.secrets)
 
     async def _open_and_close_sessions(self, settlement: Settlement) -> None:
         """At once, so that a log-out holds when it is answered. The projections do it again, and wait for Redis."""

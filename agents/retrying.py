@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agents.erasure import EraseRelations
 from agents.notifications import DeliverInApp, on_events
 from agents.processing import Step
 from agents.projections import ProjectEvents
@@ -15,6 +16,7 @@ from devconnect.events.topics import COMMAND_TO_EVENT, EVENT_TOPICS, REGISTRY
 from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
+from devconnect.ports.reads import Relations
 from devconnect.ports.truth import Truth
 
 TOPICS = {topic.name: topic for topic in REGISTRY}
@@ -27,13 +29,20 @@ class RefusedError(Exception):
 class Retry:
     """Tries letters again. Doing so twice has the effects of once."""
 
-    def __init__(self, truth: Truth, publisher: Publisher, projections: Projections, listings: Listings) -> None:
+    def __init__(
+        self,
+        truth: Truth,
+        publisher: Publisher,
+        projections: Projections,
+        listings: Listings,
+        relations: Relations,
+    ) -> None:
         self._truth = truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
-        steps: list[Step[Any]] = [DeliverInApp(truth, projections)]
+        steps: list[Step[Any]] = [DeliverInApp(truth, projections), EraseRelations(relations, publisher)]
         for topic in EVENT_TOPICS:
             steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings)]
         for step in steps:

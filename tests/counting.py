@@ -8,7 +8,7 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
 
 class Fact(NamedTuple):
-    """Something that was accepted: the event's type, its time (ms), who did it ("": nobody), to whom where that is."""
+    """What was accepted: the event's type, its time (ms), who did it ("": nobody), and to whom where that is."""
 
     type: str
     at: int

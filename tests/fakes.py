@@ -6,7 +6,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from typing import NamedTuple
 
 from devconnect.domain.deciding import Answer
-from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot, ref_of
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Decision,
+    Ref,
+    RelationState,
+    Reservation,
+    Secret,
+    Snapshot,
+    ref_of,
+)
 from devconnect.domain.projections import AddNotification, MarkNotificationsRead, PutTalk, Update
 from devconnect.domain.search import Entry
 from devconnect.domain.windows import Publication
@@ -20,6 +30,7 @@ from devconnect.ports.listings import Listings
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.projections import Projections, TableRow, TableViews
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
+from devconnect.ports.reads import Page, Relations, RelationView
 from devconnect.ports.truth import Truth, UnavailableError
 from devconnect.ports.windows import WindowLog
 from faust_batch.batch import Batch
@@ -46,6 +57,7 @@ class MemoryTruth(Truth):
         self.hook: Hook = no_hook
         self.stored: dict[str, Decision] = {}
         self.credentials: dict[str, Reservation] = {}
+        self.secrets: dict[str, Secret] = {}
         self.documents: dict[Ref, AnyDocument] = {}
         self.notifications: dict[tuple[str, str], AddNotification] = {}
         self.read: dict[tuple[str, str], int] = {}
@@ -68,8 +80,25 @@ class MemoryTruth(Truth):
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
         for reservation in reservations:
             self.hook("reserve")
-            self.credentials.setdefault(reservation.email, reservation)
+            held = self.credentials.setdefault(reservation.email, reservation)
+            if held.user == reservation.user and held.seq < reservation.seq:
+                self.credentials[reservation.email] = reservation
         return {wanted.email: self.credentials[wanted.email].user for wanted in reservations}
+
+    async def release(self, reservations: Sequence[Reservation]) -> None:
+        for reservation in reservations:
+            self.hook("release")
+            held = self.credentials.get(reservation.email)
+            if held is not None and held.user == reservation.user and held.seq <= reservation.seq:
+                del self.credentials[reservation.email]
+            self.hook("released")
+
+    async def keep_secrets(self, secrets: Sequence[Secret]) -> None:
+        for secret in secrets:
+            self.hook("secret")
+            before = self.secrets.get(secret.user)
+            if before is None or before.seq < secret.seq:
+                self.secrets[secret.user] = secret
 
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         return {ref: self.documents[ref] for ref in refs if ref in self.documents}
@@ -90,6 +119,25 @@ class MemoryTruth(Truth):
         for mark in marks:
             for name in mark.notifications:
                 self.read.setdefault((mark.user, name), mark.at)
+
+
+class MemoryRelations(Relations):
+    """What is between people, as a database of connections says."""
+
+    def __init__(self, truth: MemoryTruth) -> None:
+        self._truth = truth
+
+    async def relations(
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, by_others: bool = False
+    ) -> Page[RelationView]:
+        found = [
+            RelationView(user=next(each for each in document.users if each != user), state=state, by=document.by, at=0)
+            for document in self._truth.documents.values()
+            if isinstance(document, Connection) and user in document.users and document.state == state
+        ]
+        start = int(cursor or 0)
+        end = start + limit
+        return Page(tuple(found[start:end]), str(end) if end < len(found) else None)
 
 
 class MemoryPublisher(Publisher):

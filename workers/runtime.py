@@ -21,6 +21,7 @@ from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.listings import MongoListings
+from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import PrometheusMetrics
 from devconnect.adapters.redis.connect import connect as connect_redis
@@ -75,6 +76,7 @@ class Worker:
         self._mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
         self.truth = MongoTruth(self._mongo)
         self.listings = MongoListings(self._mongo)
+        self.reads = MongoReads(self._mongo)
         self.health = Health(self.app, self.addresses.kafka, self.metrics, settings.worker_stall)
         self._started = False
         self._refreshers: list[Callable[[], None]] = []

@@ -18,6 +18,7 @@ from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
 from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo
 from devconnect.adapters.mongo.listings import MongoListings
+from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.redis.connect import connect as connect_redis
 from devconnect.adapters.redis.projections import RedisProjections
@@ -273,8 +274,8 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            retry = Retry(MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo))
-            yield Tools(publisher, retry)
+            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
+            yield Tools(publisher, Retry(*stores))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

@@ -4,15 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from devconnect.domain import accounts, connections, messaging
+from devconnect.domain import accounts, addresses, connections, messaging, passwords
 from devconnect.domain.model import (
     AnyDocument,
+    Audit,
     Decision,
     Message,
     Place,
     Problem,
     Ref,
     Reservation,
+    Secret,
     Snapshot,
     ref_of,
 )
@@ -39,13 +41,16 @@ class Answer(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give.
 
-    `taken_back` are commands of before whose results say what was deleted since.
+    Also passwords to set, and, once the documents are written, e-mail addresses to let go of. `taken_back` are commands
+    of before whose results say what was deleted since.
     """
 
     fresh: tuple[Decision, ...]
     documents: tuple[AnyDocument, ...]
     events: dict[int, list[f.AnyEvent]]
     answers: tuple[Answer, ...]
+    secrets: tuple[Secret, ...] = ()
+    releases: tuple[Reservation, ...] = ()
     taken_back: tuple[str, ...] = ()
 
     def all_events(self) -> Iterator[f.AnyEvent]:
@@ -72,10 +77,8 @@ def touched(decisions: Iterable[Decision]) -> set[Ref]:
     refs: set[Ref] = set()
     for event in (event for decision in decisions for event in decision.events):
         match event:
-            case f.UserLoggedIn() | f.UserLoggedOut():
-                refs.add(Ref("session", event.session))
             case f.UserEvent():
-                refs.add(Ref("user", event.user))
+                refs.update(accounts.touched(event))
             case f.ConnectionEvent():
                 refs.update(connections.touched(event))
             case f.MessageEvent():
@@ -83,15 +86,16 @@ def touched(decisions: Iterable[Decision]) -> set[Ref]:
     return refs
 
 
-def reservations(commands: Iterable[c.AnyCommand], known: Collection[str] = ()) -> tuple[Reservation, ...]:
-    """The e-mail addresses that these commands take, in order; one whose id is known, or comes again, takes none."""
+def reservations(batch: Iterable[Placed], known: Collection[str] = ()) -> tuple[Reservation, ...]:
+    """The e-mail addresses that these commands take, each once; one whose id is known, or comes again, takes none."""
     seen = set(known)
     taken: list[Reservation] = []
-    for command in commands:
-        if isinstance(command, c.SignUp) and command.id not in seen:
-            taken.append(Reservation(command.email, command.user, command.password_hash))
-        seen.add(command.id)
-    return tuple(taken)
+    for placed in batch:
+        wanted = addresses.reservation(placed.command, seq_of(placed.place.offset))
+        if wanted is not None and placed.command.id not in seen:
+            taken.append(wanted)
+        seen.add(placed.command.id)
+    return addresses.merged(taken)
 
 
 def decide(command: c.AnyCommand, place: Place, state: Snapshot, holders: Mapping[str, str]) -> Decision:
@@ -132,11 +136,11 @@ def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
 def is_carried_out(decision: Decision, state: Snapshot) -> bool:
     """Whether the documents that it touches are in `state` as its events leave them, or newer.
 
-    Messages aren't looked for: they are written before their conversation.
+    Messages and audits aren't looked for: they are written before their conversation or account.
     """
     for document in (document for event in decision.events for document in evolve(state, event)):
         before = state.get(ref_of(document))
-        if not isinstance(document, Message) and (before is None or before.seq < document.seq):
+        if not isinstance(document, Message | Audit) and (before is None or before.seq < document.seq):
             return False
     return True
 
@@ -160,6 +164,8 @@ def settle(
     documents: dict[Ref, AnyDocument] = {}
     events: dict[int, list[f.AnyEvent]] = {}
     answers: list[Answer] = []
+    secrets: dict[str, Secret] = {}
+    releases: list[Reservation] = []
     taken: list[str] = []
     for placed in batch:
         command, place = placed.command, placed.place
@@ -176,12 +182,16 @@ def settle(
             taken += messaging.taken_back(now, event)
         if decision.events:
             events.setdefault(place.partition, []).extend(decision.events)
+        secrets.update((secret.user, secret) for secret in passwords.secrets(command, decision))
+        releases += addresses.releases(command, decision)
         answers.append(Answer(command.id, command.reply_to, decision))
     return Settlement(
         fresh=tuple(fresh),
         documents=tuple(documents.values()),
         events=events,
         answers=tuple(answers),
+        secrets=tuple(secrets.values()),
+        releases=tuple(released for released in releases if not addresses.kept(released, now)),
         taken_back=tuple(taken),
     )
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from devconnect.events.base import ReportReason, Role, Tier
 from devconnect.events.facts import AnyEvent, Privacy, Profile
 
-Kind = Literal["user", "logins", "session", "connection", "conversation", "message", "report", "audit"]
+Kind = Literal["user", "logins", "connection", "conversation", "message", "report", "audit"]
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -70,16 +70,6 @@ class Logins(Document, frozen=True, kw_only=True):
     """The open sessions of a user (`id` is theirs) by session id; one that isn't in here is over."""
 
     sessions: dict[str, Login]
-
-
-class Session(Document, frozen=True, kw_only=True):
-    """A log-in on one device; over at `expires_at`, or at `ended_at` when that is set."""
-
-    user: str
-    device: str
-    created_at: int
-    expires_at: int
-    ended_at: int | None = None
 
 
 #: What is between two people; "removed" is what was taken back or ended, "none" what never was.
@@ -171,7 +161,7 @@ class Report(Document, frozen=True, kw_only=True):
 
 
 class Audit(Document, frozen=True, kw_only=True):
-    """A change of somebody's rights: `id` is the event's, `what` is tier or role."""
+    """A change of somebody's rights: `id` is the event's, `what` is tier or role. Follows from its event alone."""
 
     user: str
     by: str
@@ -182,7 +172,7 @@ class Audit(Document, frozen=True, kw_only=True):
     at: int
 
 
-AnyDocument = User | Logins | Session | Connection | Conversation | Message | Report | Audit
+AnyDocument = User | Logins | Connection | Conversation | Message | Report | Audit
 
 
 class Ref(Struct, frozen=True):
@@ -200,7 +190,6 @@ def ref_of(document: AnyDocument) -> Ref:
 _KINDS: dict[type, Kind] = {
     User: "user",
     Logins: "logins",
-    Session: "session",
     Connection: "connection",
     Conversation: "conversation",
     Message: "message",
@@ -223,11 +212,11 @@ def place_of(key: str) -> int:
 
 
 class Reservation(Struct, frozen=True):
-    """An e-mail address is one person's: who takes it first holds it, with the hash of the password that opens it."""
+    """An e-mail address is one person's: who takes it first holds it, and since the command at `seq` for certain."""
 
     email: str
     user: str
-    password_hash: str
+    seq: int
 
 
 class Secret(Struct, frozen=True):
@@ -246,9 +235,10 @@ class Problem(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What became of a command: either a result with the events that follow, or a problem.
+    """What became of a command: either a result or a problem, and the events that follow.
 
-    Made once, stored under the command's id before any effect, and carried out from there in each replay.
+    A problem has events only where the attempt itself calls for them: a renewal token that is used again ends its
+    session. Made once, stored under the command's id before any effect, and carried out from there in each replay.
     `command` is the command's type; `topic`, `partition` and `seq` are its place.
     """
 

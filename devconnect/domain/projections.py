@@ -3,14 +3,16 @@
 import msgspec
 from msgspec import Struct
 
+from devconnect.domain import account_fields
 from devconnect.domain.connections import state_after
 from devconnect.domain.model import RelationState
 from devconnect.events import facts as f
-from devconnect.events.base import other_of, pair_of
+from devconnect.events.base import Role, other_of, pair_of
 
 
 class PutUser(Struct, frozen=True):
-    """Set these fields of a user's record (profile fields, tier, role, email, created_at), text or JSON each."""
+    """Set these fields of a user's record (profile, privacy, tier, role, email and what is known of it, times), text or
+    JSON each; none where only the account's seq has moved."""
 
     user: str
     seq: int
@@ -24,8 +26,27 @@ class ListUser(Struct, frozen=True):
     at: int
 
 
+class DelUser(Struct, frozen=True):
+    """The account is closed: these fields are what is left of it. Its presence and notifications go, for good."""
+
+    user: str
+    seq: int
+    fields: dict[str, str]
+
+
 class PutSession(Struct, frozen=True):
-    """The session is open until `expires_at`."""
+    """The session is open until `expires_at` unless it is renewed, and until `ends_at` at most; it gives `role`."""
+
+    session: str
+    user: str
+    expires_at: int
+    ends_at: int
+    role: Role
+    seq: int
+
+
+class MoveSession(Struct, frozen=True):
+    """The session, wherever it is open, goes on until `expires_at`."""
 
     session: str
     user: str
@@ -131,7 +152,9 @@ class AddNotification(Struct, frozen=True):
 Update = (
     PutUser
     | ListUser
+    | DelUser
     | PutSession
+    | MoveSession
     | EndSession
     | SetPresence
     | PutRelation
@@ -164,7 +187,10 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
     """Only what an event does to sessions: done at once by the command agent, so that a log-out holds at once."""
     match event:
         case f.UserLoggedIn():
-            return (PutSession(event.session, event.user, event.expires_at, event.seq),)
+            ends_at = event.ends_at or event.expires_at
+            return (PutSession(event.session, event.user, event.expires_at, ends_at, event.role, event.seq),)
+        case f.SessionRenewed():
+            return (MoveSession(event.session, event.user, event.expires_at, event.seq),)
         case f.UserLoggedOut():
             return (EndSession(event.session, event.user, event.seq),)
         case _:
@@ -174,21 +200,10 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
 def _user(event: f.UserEvent) -> tuple[Update, ...]:
     match event:
         case f.UserSignedUp():
-            fields = {
-                "email": event.email,
-                "tier": event.tier,
-                "role": event.role,
-                "created_at": str(event.at),
-                "profile": _json(event.profile),
-            }
-            return (PutUser(event.user, event.seq, fields), ListUser(event.user, event.at))
-        case f.ProfileChanged():
-            return (PutUser(event.user, event.seq, {"profile": _json(event.profile)}),)
-        case f.TierChanged():
-            return (PutUser(event.user, event.seq, {"tier": event.tier}),)
-        case f.RoleChanged():
-            return (PutUser(event.user, event.seq, {"role": event.role}),)
-        case f.UserLoggedIn():
+            return (PutUser(event.user, event.seq, account_fields.opened(event)), ListUser(event.user, event.at))
+        case f.UserDeleted():
+            return (DelUser(event.user, event.seq, account_fields.closed(event)),)
+        case f.UserLoggedIn() | f.SessionRenewed():
             return sessions(event)
         case f.UserLoggedOut():
             gone = SetPresence(event.user, event.session, 0, event.at, event.seq)
@@ -200,7 +215,7 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
         case _:
-            return ()
+            return (PutUser(event.user, event.seq, account_fields.changed(event)),)
 
 
 def _connection(event: f.ConnectionEvent) -> tuple[Update, ...]:

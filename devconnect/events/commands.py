@@ -64,8 +64,9 @@ class LogOutEverywhere(Command, frozen=True, tag="user.log_out_everywhere"):
 
 
 class ChangePassword(Command, frozen=True, tag="user.change_password"):
-    """Set another password; the gateway has checked the old one. All sessions end, and `successor` is opened in place of
-    `session`, with its device.
+    """Set another password; the gateway has checked the old one.
+
+    All sessions end, and `successor` is opened in place of `session`, with its device.
     """
 
     password_hash: str
@@ -125,7 +126,10 @@ class DeleteAccount(Command, frozen=True, tag="user.delete_account"):
 
 
 class ChangeProfile(Command, frozen=True, tag="user.change_profile"):
-    """Change the fields that are given, leave the others; only where the user's seq is `expected`, when that is given."""
+    """Change the fields that are given, leave the others.
+
+    Only where the user's seq is `expected`, when that is given.
+    """
 
     name: str | UnsetType = UNSET
     headline: str | UnsetType = UNSET

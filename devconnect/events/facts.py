@@ -128,19 +128,21 @@ class ProfileChanged(UserEvent, frozen=True, tag="user.profile_changed"):
 
 
 class TierChanged(UserEvent, frozen=True, tag="user.tier_changed"):
-    """The membership tier is now this: `by` (a user id, or "system") has set it."""
+    """The membership tier is now this, and was `before`: `by` (a user id, or "system") has set it."""
 
     tier: Tier
     by: str = "system"
     reason: str = ""
+    before: Tier | None = None
 
 
 class RoleChanged(UserEvent, frozen=True, tag="user.role_changed"):
-    """The role is now this: `by` (a user id, or "system") has set it."""
+    """The role is now this, and was `before`: `by` (a user id, or "system") has set it."""
 
     role: Role
     by: str = "system"
     reason: str = ""
+    before: Role | None = None
 
 
 class UserCameOnline(UserEvent, frozen=True, tag="user.came_online"):

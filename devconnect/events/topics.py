@@ -59,7 +59,7 @@ USER_COMMANDS = Topic(
 CONNECTION_COMMANDS = Topic(
     name="connection-commands",
     key="pair id",
-    written_by="gateway",
+    written_by="gateway, commands (for deleted accounts)",
     read_by="commands",
     config=_kept(7),
     codec=connection_commands,
@@ -76,7 +76,7 @@ USER_EVENTS = Topic(
     name="user-events",
     key="user id, on the partition of the command",
     written_by="commands",
-    read_by="projections, notifications, analytics",
+    read_by="projections, notifications, analytics, commands (what becomes of deleted accounts elsewhere)",
     config=FOR_EVER,
     codec=user_events,
 )

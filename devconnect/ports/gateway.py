@@ -1,6 +1,8 @@
-"""What only the gateway needs: a way to hand commands to Kafka, credentials to check, and passwords hashed."""
+"""What only the gateway needs: a way to hand commands to Kafka, credentials, passwords, sessions that were ended."""
 
 from typing import Protocol
+
+from devconnect.ports.reads import AuditView, Page, SessionsView
 
 
 class Commands(Protocol):
@@ -25,6 +27,32 @@ class Credentials(Protocol):
 
         Raises truth.UnavailableError when the database can't be reached.
         """
+
+    async def password_of(self, user: str) -> str | None:
+        """The hash of the user's password, None where there is none. Errors as above."""
+
+
+class AccountLists(Protocol):
+    """What is read of accounts in the database alone. Raises truth.UnavailableError when it can't be reached."""
+
+    async def sessions_of(self, user: str) -> list[SessionsView]:
+        """The user's sessions that were not ended, the one used last first."""
+
+    async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
+        """The changes of the user's tier and role, newest first. Cursor and limit as in ports.reads.Reads."""
+
+
+class EndedSessions(Protocol):
+    """The sessions that were ended in the last twenty minutes: longer than any access token is good for."""
+
+    def ended(self, session: str) -> bool:
+        """Whether the session was ended, as far as is known here."""
+
+    def age(self) -> float:
+        """Seconds since all that there was was known here; infinite before that ever was."""
+
+    def current(self) -> bool:
+        """Whether that was a moment ago."""
 
 
 class Passwords(Protocol):

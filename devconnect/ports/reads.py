@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from devconnect.domain.model import RelationState
 from devconnect.events.base import ReportReason, Role, Tier
-from devconnect.events.facts import Profile
+from devconnect.events.facts import Privacy, Profile
 
 T = TypeVar("T")
 #: Where an answer came from, for the header X-Source.
@@ -27,16 +27,35 @@ class Page(Struct, Generic[T], frozen=True):
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
-    """A session; `ended` for good when somebody logged out."""
+    """A session; `ended` for good when somebody logged out.
+
+    It ends by itself at `expires_at` (of an ended one, 0 where that isn't known any more), which renewals move, at most
+    to `ends_at`. By it one may do what both `role` and the user's own allow: domain.sessions.effective_role.
+    """
 
     id: str
     user: str
     expires_at: int
     ended: bool
+    ends_at: int = 0
+    role: Role = "member"
+
+
+class SessionsView(Struct, frozen=True, kw_only=True):
+    """One of a user's sessions that were not ended, as they see it: over all the same once `expires_at` has passed."""
+
+    id: str
+    device: str
+    place: str
+    created_at: int
+    used_at: int
+    expires_at: int
+    ends_at: int
+    role: Role
 
 
 class UserView(Struct, frozen=True, kw_only=True):
-    """An account as projected; `seq` is the last event in it."""
+    """An account as projected; `seq` is the last event in it. Of a `deleted` one nothing is left but its id."""
 
     id: str
     email: str
@@ -45,6 +64,23 @@ class UserView(Struct, frozen=True, kw_only=True):
     role: Role
     created_at: int
     seq: int
+    updated_at: int = 0
+    email_verified: bool = False
+    privacy: Privacy = Privacy()
+    deleted: bool = False
+
+
+class AuditView(Struct, frozen=True, kw_only=True):
+    """A change of a user's tier or role (`what`), by a user or "system"; `before` is "" where it isn't known."""
+
+    id: str
+    user: str
+    by: str
+    what: Literal["tier", "role"]
+    before: str
+    after: str
+    reason: str
+    at: int
 
 
 class RelationView(Struct, frozen=True, kw_only=True):
@@ -127,6 +163,15 @@ class NotificationView(Struct, frozen=True, kw_only=True):
     about: dict[str, str]
     at: int
     read: bool
+
+
+class Relations(Protocol):
+    """Lists what is between a user and others. Raises truth.UnavailableError when the store can't be reached."""
+
+    async def relations(
+        self, user: str, state: RelationState, cursor: str | None, limit: int, *, by_others: bool = False
+    ) -> Page[RelationView] | None:
+        """What stands in this state, newest first, as in `Reads`."""
 
 
 class Reads(Protocol):

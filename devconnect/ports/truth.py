@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Snapshot
+from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Secret, Snapshot
 from devconnect.domain.projections import AddNotification, MarkNotificationsRead
 
 
@@ -25,7 +25,16 @@ class Truth(Protocol):
         """
 
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
-        """Take each address unless it is taken, the first of the same address first; returns who holds each."""
+        """Take each address (each is there once) unless somebody else holds it; returns who holds each.
+
+        Whoever holds it already holds it from here on as of this `seq`, unless that is lower than before.
+        """
+
+    async def release(self, reservations: Sequence[Reservation]) -> None:
+        """Let go of each address that its user holds as of this `seq` or a lower one; of others nothing."""
+
+    async def keep_secrets(self, secrets: Sequence[Secret]) -> None:
+        """Keep each password (each user is there once) unless the stored one's `seq` is as high."""
 
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         """The documents of these names; those that don't exist are absent."""

@@ -23,7 +23,7 @@ from pymongo.errors import PyMongoError
 
 from devconnect.adapters.mongo.connect import Database, close, connect
 from devconnect.adapters.mongo.layout import ensure_indexes
-from devconnect.domain.model import Connection, Conversation, Decision, Message, Session, User, message_key
+from devconnect.domain.model import Audit, Connection, Conversation, Decision, Login, Logins, Message, User, message_key
 from devconnect.domain.projections import AddNotification
 from devconnect.events.base import pair_id
 from devconnect.events.facts import Profile
@@ -162,10 +162,31 @@ def a_user(user: str, seq: int = 1, at: int = NOON, headline: str = "") -> User:
     )
 
 
-def a_session(session: str, seq: int = 1, ended_at: int | None = None) -> Session:
-    return Session(
-        id=session, seq=seq, user="ada", device="phone", created_at=NOON, expires_at=NOON + 1, ended_at=ended_at
+def some_logins(user: str, *sessions: str, seq: int = 1) -> Logins:
+    """Open sessions: the first was used first."""
+    return Logins(
+        id=user,
+        seq=seq,
+        sessions={
+            session: Login(
+                device="phone",
+                place="192.0.2.0/24",
+                created_at=NOON,
+                used_at=NOON + number,
+                expires_at=NOON + 1_000,
+                ends_at=NOON + 9_000,
+                generation=number,
+                role="analyst",
+            )
+            for number, session in enumerate(sessions)
+        },
     )
+
+
+def an_audit(number: int, user: str = "ada") -> Audit:
+    at, name = NOON + number, f"event-{number}"
+    said: dict[str, Any] = {"what": "tier", "before": "free", "after": "gold", "reason": "Paid."}
+    return Audit(id=name, seq=number, user=user, by="olga", at=at, **said)
 
 
 def a_connection(

@@ -5,10 +5,13 @@ from typing import Any
 import msgspec
 
 from devconnect.adapters.redis.reads import RedisReads
+from devconnect.domain import account_fields
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
+    DelUser,
     ListUser,
+    MoveSession,
     PutRelation,
     PutSession,
     PutTalk,
@@ -18,8 +21,8 @@ from devconnect.domain.projections import (
     Update,
 )
 from devconnect.events.base import other_of, pair_id, pair_of
-from devconnect.events.facts import Profile
-from devconnect.ports.reads import Page
+from devconnect.events.facts import Profile, UserDeleted, UserSignedUp
+from devconnect.ports.reads import Page, SessionView
 from tests.contract.redis_fixtures import NOW
 
 PEOPLE = ("ada", "bob", "cyd")
@@ -31,14 +34,32 @@ FAR = 4_000_000_000_000
 
 def signed_up(user: str, seq: int = 256, at: int = NOW) -> list[PutUser | ListUser]:
     """The two updates of a sign-up."""
-    profile = msgspec.json.encode(Profile(name=user.title(), skills=("python", "Zürich"))).decode()
-    fields = {"email": f"{user}@x", "tier": "free", "role": "member", "created_at": str(at), "profile": profile}
-    return [PutUser(user, seq, fields), ListUser(user, at)]
+    profile = Profile(name=user.title(), skills=("python", "Zürich"))
+    event = UserSignedUp(
+        id="c1.0", seq=seq, at=at, user=user, email=f"{user}@x", profile=profile, tier="free", role="member"
+    )
+    return [PutUser(user, seq, account_fields.opened(event)), ListUser(user, at)]
 
 
-def session(name: str, expires_at: int = FAR, seq: int = 512) -> PutSession:
+def left(user: str, seq: int, at: int = NOW) -> DelUser:
+    """The update of somebody who has closed their account."""
+    return DelUser(user, seq, account_fields.closed(UserDeleted(id="c2.0", seq=seq, at=at, user=user, email="")))
+
+
+def session(name: str, expires_at: int = FAR, seq: int = 512, *, ends_at: int = FAR) -> PutSession:
     """The session of a name such as ada-1."""
-    return PutSession(name, name.partition("-")[0], expires_at, seq)
+    return PutSession(name, name.partition("-")[0], expires_at, ends_at, "analyst", seq)
+
+
+def renewed(name: str, expires_at: int, seq: int) -> MoveSession:
+    """It goes on."""
+    return MoveSession(name, name.partition("-")[0], expires_at, seq)
+
+
+def session_view(name: str, expires_at: int = FAR, *, ended: bool = False) -> SessionView:
+    """What is read of it."""
+    user = name.partition("-")[0]
+    return SessionView(id=name, user=user, expires_at=expires_at, ended=ended, ends_at=FAR, role="analyst")
 
 
 def relation(user: str, other: str, state: Any, seq: int, *, by: str = "", at: int = 0) -> PutRelation:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pymongo import UpdateOne
@@ -15,9 +16,10 @@ from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.mongo.writes import put_newer
 from devconnect.domain import deciding
-from devconnect.domain.model import AnyDocument, Place, Position, Ref, ref_of
+from devconnect.domain.model import AnyDocument, Place, Position, Ref, Ticket, ref_of
 from devconnect.events import commands as c
 from devconnect.events.base import seq_of
+from devconnect.events.facts import Privacy
 from devconnect.ports.truth import UnavailableError
 from tests.contract.mongo_fixtures import (
     NOON,
@@ -25,10 +27,11 @@ from tests.contract.mongo_fixtures import (
     a_connection,
     a_conversation,
     a_message,
-    a_session,
     a_user,
+    an_audit,
     db,
     mongo_server,
+    some_logins,
 )
 
 __all__ = ["db", "mongo_server"]
@@ -41,8 +44,15 @@ ON_A_SERVER = settings(
 def batch_of_every_kind() -> list[AnyDocument]:
     return [
         a_user("ada", headline='nul \x00, quote ", smile \U0001f600'),
-        a_session("s-1", ended_at=NOON + 5),
-        a_session("s-2"),
+        msgspec.structs.replace(
+            a_user("eve"),
+            deleted=True,
+            privacy=Privacy(discoverable=False),
+            verification=Ticket(id="t1", email="eve@new.org", expires_at=NOON),
+        ),
+        some_logins("ada", "s-1", "s-2"),
+        some_logins("bob"),
+        an_audit(1),
         a_connection("ada", "bob", state="requested"),
         a_conversation("ada", "bob", positions={"ada": Position(delivered=2**50, read=1)}),
         a_message("ada", "bob", seq=2**52),
@@ -65,8 +75,8 @@ def version(kind: str, name: str, seq: int) -> AnyDocument:
     match kind:
         case "user":
             return a_user(name, seq, headline=f"version {seq}")
-        case "session":
-            return a_session(name, seq, ended_at=seq)
+        case "logins":
+            return some_logins(name, f"s-{seq}", seq=seq)
         case "connection":
             states = ("requested", "accepted", "removed")
             return a_connection(name, "zoe", seq, state=states[seq % 3], by=(name, "zoe")[seq % 2])
@@ -75,7 +85,7 @@ def version(kind: str, name: str, seq: int) -> AnyDocument:
 
 
 VERSIONS = st.tuples(
-    st.sampled_from(["user", "session", "connection", "conversation"]), st.integers(0, 1), st.integers(1, 9)
+    st.sampled_from(["user", "logins", "connection", "conversation"]), st.integers(0, 1), st.integers(1, 9)
 )
 
 
@@ -165,6 +175,13 @@ async def test_a_message_that_a_crash_kept_from_its_conversation_is_inserted_by_
     assert [(each.id, each.seq) for each in history.items] == [("c1", seq_of(1))]
 
 
+async def test_no_account_is_stored_before_the_audit_of_what_has_changed_in_it(db: Database) -> None:
+    broken: Any = Failing(db, layout.AUDIT, AutoReconnect("died here"))
+    with pytest.raises(UnavailableError):
+        await MongoTruth(broken).save([a_user("ada"), an_audit(1)])
+    assert await MongoTruth(db).load([Ref("user", "ada")]) == {}
+
+
 async def test_no_connection_is_stored_before_what_both_see_of_it(db: Database) -> None:
     connection = a_connection("ada", "bob")
     broken: Any = Failing(db, layout.RELATIONS, AutoReconnect("died here"))
@@ -183,4 +200,4 @@ async def test_no_conversation_is_stored_before_its_messages(db: Database) -> No
 
 async def test_a_document_that_cannot_be_written_at_all_is_no_outage(db: Database) -> None:
     with pytest.raises(OverflowError):
-        await MongoTruth(db).save([a_session("s", seq=2**70)])
+        await MongoTruth(db).save([some_logins("ada", seq=2**70)])

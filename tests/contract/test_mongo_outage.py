@@ -14,7 +14,7 @@ from devconnect.adapters.mongo.connect import Database, ping
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
-from devconnect.domain.model import Ref, Reservation
+from devconnect.domain.model import Ref, Reservation, Secret
 from devconnect.domain.projections import MarkNotificationsRead
 from devconnect.ports.truth import UnavailableError
 from tests.contract.mongo_fixtures import (
@@ -39,12 +39,17 @@ def every_call(db: Database, within: float) -> dict[str, Any]:
     return {
         "decisions": truth.decisions(["one"]),
         "record": truth.record([a_decision("one")]),
-        "reserve": truth.reserve([Reservation("a@b", "ada", "hash")]),
+        "reserve": truth.reserve([Reservation("a@b", "ada", 256)]),
+        "release": truth.release([Reservation("a@b", "ada", 256)]),
+        "keep_secrets": truth.keep_secrets([Secret("ada", 256, "hash")]),
         "load": truth.load([Ref("user", "ada"), Ref("message", "m")]),
         "save": truth.save([a_user("ada"), a_message("ada", "bob")]),
         "add_notifications": truth.add_notifications([a_notification("ada", 1)]),
         "mark_notifications_read": truth.mark_notifications_read([MarkNotificationsRead("ada", ("n",), 1)]),
         "credentials": reads.credentials("a@b"),
+        "password_of": reads.password_of("ada"),
+        "sessions_of": reads.sessions_of("ada"),
+        "audit": reads.audit("ada", None, 10),
         "session": reads.session("s", "ada"),
         "users": reads.users(["ada"]),
         "feed": reads.feed("ada", None, 10),

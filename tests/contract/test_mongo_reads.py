@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from devconnect.adapters.mongo.connect import Database
@@ -9,10 +10,12 @@ from devconnect.adapters.mongo.reads import FEED_BLOCKS, MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.domain.model import Position
 from devconnect.ports.reads import (
+    AuditView,
     MessageView,
     PositionView,
     PresenceView,
     RelationView,
+    SessionsView,
     SessionView,
     UserView,
 )
@@ -22,10 +25,11 @@ from tests.contract.mongo_fixtures import (
     a_conversation,
     a_message,
     a_notification,
-    a_session,
     a_user,
+    an_audit,
     db,
     mongo_server,
+    some_logins,
 )
 
 __all__ = ["db", "mongo_server"]
@@ -47,19 +51,66 @@ async def every_page(read: Any, limit: int) -> list[Any]:
 async def test_a_session_and_its_user_are_read_together(db: Database) -> None:
     truth, reads = MongoTruth(db), MongoReads(db)
     user = a_user("ada", seq=7)
-    await truth.save([user, a_session("open"), a_session("over", ended_at=NOON)])
+    await truth.save([user, some_logins("ada", "open"), some_logins("bob", "his")])
     view = UserView(
-        id="ada", email=user.email, profile=user.profile, tier="free", role="member", created_at=NOON, seq=7
+        id="ada",
+        email=user.email,
+        profile=user.profile,
+        tier="free",
+        role="member",
+        created_at=NOON,
+        seq=7,
+        updated_at=NOON + 7,
     )
-    session = SessionView(id="open", user="ada", expires_at=NOON + 1, ended=False)
+    session = SessionView(
+        id="open", user="ada", expires_at=NOON + 1_000, ended=False, ends_at=NOON + 9_000, role="analyst"
+    )
     assert await reads.session("open", "ada") == (session, view)
-    assert await reads.session("over", "nobody") == (
-        SessionView(id="over", user="ada", expires_at=NOON + 1, ended=True),
-        None,
-    )
-    assert await reads.session("unknown", "ada") == (None, view)
+    over = SessionView(id="over", user="ada", expires_at=0, ended=True)
+    assert await reads.session("over", "ada") == (over, view)
+    assert await reads.session("his", "ada") == (msgspec.structs.replace(over, id="his"), view)
+    assert await reads.session("open", "nobody") == (None, None)
     assert [each and each.id for each in await reads.users(["x", "ada", "x", "ada"])] == [None, "ada", None, "ada"]
     assert await reads.users([]) == []
+
+
+async def test_sessions_are_listed_the_one_used_last_first(db: Database) -> None:
+    truth, reads = MongoTruth(db), MongoReads(db)
+    await truth.save([some_logins("ada", "one", "two", "three"), some_logins("bob", "his")])
+    listed = await reads.sessions_of("ada")
+    assert [each.id for each in listed] == ["three", "two", "one"]
+    assert listed[0] == SessionsView(
+        id="three",
+        device="phone",
+        place="192.0.2.0/24",
+        created_at=NOON,
+        used_at=NOON + 2,
+        expires_at=NOON + 1_000,
+        ends_at=NOON + 9_000,
+        role="analyst",
+    )
+    assert await reads.sessions_of("nobody") == []
+
+
+async def test_a_deleted_account_is_read_as_one_and_listed_nowhere(db: Database) -> None:
+    truth, reads = MongoTruth(db), MongoReads(db)
+    await truth.save([a_user("ada"), a_user("bob")])
+    await truth.save([msgspec.structs.replace(a_user("bob", seq=9), email="", deleted=True)])
+    [bob] = await reads.users(["bob"])
+    assert bob is not None
+    assert (bob.deleted, bob.email, bob.seq) == (True, "", 9)
+    assert (await reads.feed("eve", None, 10)).items == ("ada",)
+
+
+async def test_the_changes_of_ones_rights_are_paged_newest_first(db: Database) -> None:
+    truth, reads = MongoTruth(db), MongoReads(db)
+    await truth.save([an_audit(number) for number in range(1, 31)] + [an_audit(99, "eve")])
+    await truth.save([an_audit(7)])
+    seen = await every_page(lambda cursor, limit: reads.audit("ada", cursor, limit), 7)
+    assert [each.id for each in seen] == [f"event-{number}" for number in range(30, 0, -1)]
+    assert seen[0] == AuditView(
+        id="event-30", user="ada", by="olga", what="tier", before="free", after="gold", reason="Paid.", at=NOON + 30
+    )
 
 
 async def test_a_thousand_messages_are_paged_without_repeats(db: Database) -> None:

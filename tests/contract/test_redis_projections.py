@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -15,13 +16,13 @@ from devconnect.domain.projections import (
     EndSession,
     MarkNotificationsRead,
     MovePosition,
-    PutSession,
     PutUser,
     SetPresence,
     Update,
 )
 from devconnect.events.base import pair_of
-from devconnect.ports.reads import PositionView, PresenceView, SessionView
+from devconnect.events.facts import Privacy, Profile
+from devconnect.ports.reads import PositionView, PresenceView, UserView
 from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import NOW, client, servers
 from tests.contract.redis_samples import (
@@ -33,13 +34,16 @@ from tests.contract.redis_samples import (
     deleted,
     edited,
     everything,
+    left,
     message,
     notification,
     notification_id,
     pages,
     relation,
+    renewed,
     said,
     session,
+    session_view,
     signed_up,
 )
 
@@ -80,9 +84,9 @@ async def test_a_user_of_whom_only_a_part_has_come_is_not_known_and_is_completed
 async def test_an_ended_session_is_not_opened_again_by_a_replay(client: Client) -> None:
     opened, ended = session("ada-1"), EndSession("ada-1", "ada", 768)
     reads = await complete(client, [opened])
-    assert (await reads.session("ada-1", "ada"))[0] == SessionView(id="ada-1", user="ada", expires_at=FAR, ended=False)
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1")
     await RedisProjections(client).apply([ended, opened, opened])
-    assert (await reads.session("ada-1", "ada"))[0] == SessionView(id="ada-1", user="ada", expires_at=FAR, ended=True)
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1", ended=True)
 
 
 async def test_an_open_session_is_believed_once_no_log_out_can_be_missing(client: Client) -> None:
@@ -91,13 +95,13 @@ async def test_an_open_session_is_believed_once_no_log_out_can_be_missing(client
     )
     await client.script_flush()  # what a server that was started anew, or has taken over, doesn't know
     assert await reads.session("ada-1", "ada") == (None, None)
-    assert (await reads.session("ada-2", "ada"))[0] == SessionView(id="ada-2", user="ada", expires_at=FAR, ended=True)
+    assert (await reads.session("ada-2", "ada"))[0] == session_view("ada-2", ended=True)
     assert await reads.users(["ada"]) != [None]
     projections = RedisProjections(client)
     assert await projections.complete()
     assert not await projections.sessions_known()
     await projections.declare_sessions_known()
-    assert (await reads.session("ada-1", "ada"))[0] == SessionView(id="ada-1", user="ada", expires_at=FAR, ended=False)
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1")
 
 
 async def test_the_end_of_a_session_that_is_not_known_is_remembered(client: Client) -> None:
@@ -111,14 +115,69 @@ async def test_the_end_of_a_session_that_is_not_known_is_remembered(client: Clie
         await RedisProjections(client).apply([session("ada-1")])
 
 
-async def test_a_session_is_forgotten_when_it_would_have_ended(client: Client) -> None:
+async def test_a_session_is_forgotten_when_it_would_have_ended_at_the_latest(client: Client) -> None:
     seconds, _ = await client.time()
-    soon = (seconds + 3600) * 1000
-    reads = await complete(client, [session("ada-1", soon), session("ada-2", soon), EndSession("ada-2", "ada", 768)])
+    soon, later = (seconds + 3600) * 1000, (seconds + 7200) * 1000
+    opened = [session(name, soon, ends_at=later) for name in ("ada-1", "ada-2")]
+    reads = await complete(client, [*opened, EndSession("ada-2", "ada", 768), renewed("ada-1", soon + 1, 1024)])
     for name in ("ada-1", "ada-2"):
-        assert await client.execute_command("PEXPIRETIME", keys.session(name)) == soon
-    await RedisProjections(client).apply([PutSession("ada-3", "ada", 1_000, 512)])
+        assert await client.execute_command("PEXPIRETIME", keys.session(name)) == later
+    await RedisProjections(client).apply([session("ada-3", 1_000, ends_at=2_000)])
     assert await reads.session("ada-3", "ada") == (None, None)
+
+
+async def test_a_renewal_moves_the_end_of_a_session_and_nothing_older_moves_it_back(client: Client) -> None:
+    opened, first, second = session("ada-1", 1_000), renewed("ada-1", 3_000, 1024), renewed("ada-1", 2_000, 1280)
+    reads = await complete(client, [opened, first])
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1", 3_000)
+    await RedisProjections(client).apply([second, opened, first])
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1", 2_000)
+
+
+async def test_a_renewal_opens_nothing_that_has_ended_and_nothing_that_is_not_known(client: Client) -> None:
+    opened, ended, moved = session("ada-1", 1_000), EndSession("ada-1", "ada", 768), renewed("ada-1", 3_000, 1024)
+    reads = await complete(client, [moved])
+    assert await reads.session("ada-1", "ada") == (None, None), "what it gives isn't known"
+    assert 0 < await client.pttl(keys.session("ada-1")) <= 30 * 86_400_000
+    await RedisProjections(client).apply([opened])
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1", 3_000)
+    await RedisProjections(client).apply([ended, moved, opened])
+    assert (await reads.session("ada-1", "ada"))[0] == session_view("ada-1", 3_000, ended=True)
+
+
+async def test_of_a_closed_account_nothing_is_left_and_nothing_comes_back(client: Client) -> None:
+    here = SetPresence("ada", "phone", NOW + 60_000, NOW, 512)
+    before: list[Update] = [*signed_up("ada"), here, notification(1)]
+    reads = await complete(client, [*before, PutUser("ada", 768, {"tier": "gold"}), left("ada", 1024, NOW + 9)])
+    gone = UserView(
+        id="ada",
+        email="",
+        profile=Profile(name="Deleted account"),
+        tier="free",
+        role="member",
+        created_at=0,
+        seq=1024,
+        updated_at=NOW + 9,
+        deleted=True,
+    )
+    for _ in range(2):
+        assert await reads.users(["ada"]) == [gone]
+        assert await reads.presence(["ada"], NOW) == [PresenceView(user="ada", online=False, last_seen=0)]
+        assert await reads.unread_notifications("ada") == 0
+        assert await numbers(reads) == []
+        await RedisProjections(client).apply(
+            [*before, SetPresence("ada", "phone", NOW + 9, NOW, 2048), notification(2)]
+        )
+
+
+async def test_what_an_account_shows_is_read_as_it_was_put(client: Client) -> None:
+    privacy = Privacy(email="connections", discoverable=False)
+    changes = {"email_verified": "1", "privacy": msgspec.json.encode(privacy).decode(), "updated_at": str(NOW + 7)}
+    reads = await complete(client, [*signed_up("ada"), PutUser("ada", 768, changes), PutUser("ada", 1024, {})])
+    (ada,) = await reads.users(["ada"])
+    assert ada is not None
+    assert (ada.email_verified, ada.privacy, ada.updated_at, ada.seq) == (True, privacy, NOW + 7, 1024)
+    assert not ada.deleted
 
 
 async def test_presence_goes_forward_a_device_at_a_time(client: Client) -> None:
@@ -356,6 +415,7 @@ def a_bit_of_everything() -> list[Update]:
     return [
         *(update for user in PEOPLE for update in signed_up(user)),
         *map(session, SESSIONS),
+        renewed("ada-1", FAR, 768),
         SetPresence("ada", "ada-1", NOW + 5, NOW, 512),
         relation("ada", "bob", "accepted", 512),
         *said(1),
@@ -408,7 +468,9 @@ action: st.SearchStrategy[Action] = st.one_of(
     st.tuples(st.just("sign up"), user),
     st.tuples(st.just("change"), user, st.sampled_from(["free", "silver", "gold"])),
     st.tuples(st.just("log in"), st.sampled_from(SESSIONS)),
+    st.tuples(st.just("renew"), st.sampled_from(SESSIONS), small),
     st.tuples(st.just("log out"), st.sampled_from(SESSIONS)),
+    st.tuples(st.just("leave"), user),
     st.tuples(st.just("presence"), user, st.sampled_from(["phone", "tab"]), small, small),
     st.tuples(st.just("relate"), user, other, st.sampled_from(STATES), st.booleans(), small),
     st.tuples(st.just("say"), pair),
@@ -439,6 +501,8 @@ MAKERS: dict[str, Callable[..., list[Update]]] = {
     "sign up": lambda n, who: [*signed_up(who, 256 * n, NOW + PEOPLE.index(who))],
     "change": lambda n, who, tier: [PutUser(who, 256 * n, {"tier": tier})],
     "log in": lambda n, name: [session(name, seq=256 * n)],
+    "renew": lambda n, name, until: [renewed(name, FAR + until, 256 * n)],
+    "leave": lambda n, who: [left(who, 256 * n)],
     "log out": lambda n, name: [EndSession(name, name.partition("-")[0], 256 * n)],
     "presence": lambda n, who, device, until, at: [
         SetPresence(who, device, until and NOW - 6 + until, NOW - at, 256 * n)

@@ -93,12 +93,16 @@ class Verifier:
             if fact.at and fact.at != at:
                 self._wrong.add(f"{command} was told to be of {fact.at}, and is of {at}")
             facts.append(fact._replace(at=at))
+            if fact.type == "user.signed_up":
+                facts.append(Fact("user.email_verification_requested", at, fact.by))
         operators = [each for each in decisions.values() if each.actor == OPERATOR]
         return facts + [Fact(type_of(event), event.at, event.user) for each in operators for event in each.events]
 
     def _due_events(self, decisions: dict[str, Decision]) -> dict[str, int]:
         operators = [command for command, each in decisions.items() if each.actor == OPERATOR]
-        return {f"{command}.0": 1 for command in [*(entry.command for entry in self._book.accepted), *operators]}
+        due = {f"{command}.0": 1 for command in [*(entry.command for entry in self._book.accepted), *operators]}
+        # A sign-up sends a link besides.
+        return due | {f"{command}.1": 1 for command, fact in self._book.accepted if fact.type == "user.signed_up"}
 
     def _events(self) -> dict[str, int]:
         """Event id -> how many records of it there are, which must be the same."""

@@ -191,6 +191,7 @@ def _tokens(system: System, database: "Database[Document]") -> dict[str, str]:
     """User -> a token for their session, signed as the gateway does: the replay's passwords are gone with it."""
     tokens = Tokens(signing_key(system.settings), SystemClock())
     return {
-        str(each["user"]): tokens.make(each["user"], each["_id"], each["expires_at"])
-        for each in database["sessions"].find()
+        str(each["_id"]): tokens.make(each["_id"], session, login["expires_at"])
+        for each in database["logins"].find()
+        for session, login in each["sessions"].items()
     }

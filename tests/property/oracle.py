@@ -4,27 +4,34 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devconnect.domain import analytics, deciding
-from devconnect.domain.model import AnyDocument, Connection, Decision, Message, Place, Ref, Snapshot, User, ref_of
-from devconnect.domain.projections import (
-    AddNotification,
-    AppendMessage,
-    EndSession,
-    MovePosition,
-    PutRelation,
-    PutSession,
-    PutTalk,
-    PutUnread,
-    PutUser,
-    ReplaceMessage,
-    SetPresence,
-    Update,
-    project,
+from devconnect.domain.model import (
+    AnyDocument,
+    Connection,
+    Decision,
+    Message,
+    Place,
+    Ref,
+    Secret,
+    Snapshot,
+    User,
+    ref_of,
 )
+from devconnect.domain.projections import Update, project
 from devconnect.events import commands as c, facts as f
-from devconnect.events.base import type_of
-from devconnect.events.topics import COMMAND_TO_EVENT, NOTIFICATION_EVENTS, Topic, changelog, notification_events
+from devconnect.events.base import seq_of, type_of
+from devconnect.events.topics import (
+    COMMAND_TO_EVENT,
+    NOTIFICATION_EVENTS,
+    SESSION_ENDS,
+    USER_COMMANDS,
+    Topic,
+    changelog,
+    notification_events,
+    session_ends,
+)
 from tests import counting
 from tests.counting import Fact
+from tests.property.read_model import ReadModel
 from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
 
 
@@ -36,6 +43,9 @@ def assert_exact(world: World) -> None:
     events = _events(world)
     assert events == [event for decision in decisions.values() for event in decision.events]
     assert world.truth.documents == _documents(decisions)
+    assert world.truth.secrets == _secrets(world, decisions)
+    _assert_addresses(world)
+    assert _ended(world) == {(event.session, event.user) for event in events if isinstance(event, f.UserLoggedOut)}
     assert {key: told for key, told in world.answers.told.items() if told.problem != REUSED} | decisions == decisions
     facts = [_fact(event) for event in events]
     for name, rows in _changelogs(world).items():
@@ -46,6 +56,48 @@ def assert_exact(world: World) -> None:
 
 
 REUSED = "idempotency_key_reused"
+
+
+def assert_alone(world: World, user: str) -> None:
+    """Nothing stands between a deleted user and anybody who is still here."""
+    users = {each.id: each for each in world.truth.documents.values() if isinstance(each, User)}
+    assert users[user].deleted
+    for document in world.truth.documents.values():
+        if isinstance(document, Connection) and user in document.users:
+            gone = all(users[each].deleted for each in document.users)
+            assert gone or document.state not in ("accepted", "requested"), document
+
+
+def _assert_addresses(world: World) -> None:
+    """Whoever has an account has its address, and nobody else has that."""
+    users = [each for each in world.truth.documents.values() if isinstance(each, User) and not each.deleted]
+    assert len({user.email for user in users}) == len(users)
+    for user in users:
+        assert world.truth.credentials[user.email].user == user.id
+
+
+def _secrets(world: World, decisions: Mapping[str, Decision]) -> dict[str, Secret]:
+    """What was set last opens an account, and nothing opens one that is closed."""
+    found: dict[str, Secret] = {}
+    for partition in range(PARTITIONS):
+        for offset, command in enumerate(_commands(world, USER_COMMANDS, partition)):
+            decision = decisions[command.id]
+            if decision.problem is not None or decision.seq != seq_of(offset):
+                continue
+            hashed = getattr(command, "password_hash", None)
+            if hashed is not None:
+                user = getattr(command, "user", command.actor)
+                found[user] = Secret(user, decision.seq, hashed)
+            elif isinstance(command, c.DeleteAccount):
+                found[command.actor] = Secret(command.actor, decision.events[-1].seq, "")
+    return found
+
+
+def _ended(world: World) -> set[tuple[str, str]]:
+    """The sessions that gateways were told the end of."""
+    logs = [world.logs[SESSION_ENDS.name, partition] for partition in range(PARTITIONS)]
+    ends = [session_ends.decode(record.value) for log in logs for record in log]
+    return {(end.session, end.user) for end in ends}
 
 
 def assert_same_rows(world: World, processes: list[Process]) -> None:
@@ -75,17 +127,16 @@ def _decided(world: World) -> Iterator[tuple[str, Decision]]:
     for topic in COMMAND_TOPICS:
         for partition in range(PARTITIONS):
             state: Snapshot = {}
-            holders: dict[str, str] = {}
             seen = set()
             for offset, command in enumerate(_commands(world, topic, partition)):
                 if command.id in seen:
                     continue
                 seen.add(command.id)
-                if isinstance(command, c.SignUp):
-                    holders.setdefault(command.email, command.user)
                 place = Place(topic.name, partition, offset)
                 possible = [
-                    deciding.decide(command, place, {**state, **foreign}, holders) for foreign in _foreign(command)
+                    deciding.decide(command, place, {**state, **foreign}, holders)
+                    for foreign in _foreign(command)
+                    for holders in _holders(command)
                 ]
                 stored = world.truth.stored.get(command.id)
                 assert stored in possible, (stored, possible)
@@ -100,27 +151,36 @@ def _commands(world: World, topic: Topic, partition: int) -> list[Any]:
     return [topic.codec.decode(record.value) for record in world.logs[topic.name, partition]]
 
 
+def _holders(command: c.AnyCommand) -> list[dict[str, str]]:
+    """Who may have the address that a command is about: what must be so of addresses is looked at for itself."""
+    match command:
+        case c.SignUp():
+            return [{command.email: command.user}, {}]
+        case c.ConfirmEmail():
+            return [{command.email: command.actor}, {}]
+        case _:
+            return [{}]
+
+
 def _foreign(command: c.AnyCommand) -> list[Snapshot]:
     """What may be true of the documents of another topic, as far as the rules look at it."""
     match command:
+        case c.ReviewConnection(requester=other):
+            return [{}, {Ref("user", other): _user(other, deleted=True)}]
         case c.RequestConnection(to=other) | c.BlockUser(other=other) | c.ReportUser(other=other):
-            user = User(
-                id=other,
-                seq=1,
-                email="",
-                profile=f.Profile(name=""),
-                tier="free",
-                role="member",
-                created_at=0,
-                updated_at=0,
-            )
-            return [{}, {Ref("user", other): user}]
+            return [{}, {Ref("user", other): _user(other)}]
         case c.SendMessage(to=peer) | c.EditMessage(peer=peer):
             users = (command.actor, peer)
             between = Connection(id=command.key, seq=1, users=users, state="accepted", by=peer, at=0)
             return [{}, {Ref("connection", command.key): between}]
         case _:
             return [{}]
+
+
+def _user(user: str, *, deleted: bool = False) -> User:
+    profile = f.Profile(name="")
+    rights: dict[str, Any] = {"tier": "free", "role": "member"}
+    return User(id=user, seq=1, email="", profile=profile, created_at=0, updated_at=0, deleted=deleted, **rights)
 
 
 def _documents(decisions: Mapping[str, Decision]) -> dict[Ref, AnyDocument]:
@@ -167,12 +227,12 @@ def _events(world: World) -> list[Any]:
 
 def _fact(event: Any) -> Fact:
     match event:
+        case f.PasswordResetRequested() | f.ReportClosed():
+            return Fact(type_of(event), event.at, "")
         case f.MessageSent():
             return Fact(type_of(event), event.at, event.sender, event.recipient)
         case f.MessageEdited() | f.MessageDeleted():
             return Fact(type_of(event), event.at, event.sender)
-        case f.ReportClosed():
-            return Fact(type_of(event), event.at, "")
         case f.ConnectionEvent():
             return Fact(type_of(event), event.at, event.by, event.other)
         case _:
@@ -225,56 +285,3 @@ def _raised(world: World) -> list[f.NotificationRaised]:
 def _updates(world: World, events: list[Any]) -> list[Update]:
     unique = {event.notification: event for event in _raised(world)}
     return [update for event in [*events, *unique.values()] for update in project(event)]
-
-
-class ReadModel:
-    """Every update moves forward only: the few rules that the store's scripts follow."""
-
-    def __init__(self, updates: list[Update]) -> None:
-        self.state: dict[tuple[Any, ...], Any] = {}
-        for update in updates:
-            self._apply(update)
-
-    def _apply(self, update: Update) -> None:
-        match update:
-            case PutUser():
-                for field, text in update.fields.items():
-                    self._forward(("user", update.user, field), update.seq, text)
-            case PutSession():
-                self.state.setdefault(("session", update.session), "open")
-            case EndSession():
-                self.state["session", update.session] = "over"
-            case SetPresence():
-                self._forward(("device", update.user, update.session), update.seq, update.until)
-            case PutRelation():
-                self._forward(("relation", update.user, update.other), update.seq, (update.state, update.by))
-            case AppendMessage() | ReplaceMessage() | PutUnread() | PutTalk():
-                self._apply_said(update)
-            case MovePosition():
-                key = ("position", update.conversation, update.user)
-                delivered, read = self.state.get(key, (0, 0))
-                self.state[key] = max(delivered, update.delivered), max(read, update.read)
-            case AddNotification():
-                self.state["notification", update.user, update.notification] = update.kind
-            case _:
-                pass
-
-    def _apply_said(self, update: Update) -> None:
-        match update:
-            case AppendMessage():
-                said = update.text, update.previous, update.edited_at, update.deleted
-                self._forward(("message", update.conversation, update.seq), update.seq, said)
-            case ReplaceMessage(message=changed):
-                said = changed.text, changed.previous, changed.edited_at, changed.deleted
-                self._forward(("message", changed.conversation, changed.seq), update.seq, said)
-            case PutUnread():
-                key = ("told", update.conversation, update.user, update.place)
-                self.state[key] = update.gone or self.state.get(key, False)
-            case PutTalk():
-                key = ("talk", update.user, update.peer)
-                self.state[key] = max(update.at, self.state.get(key, 0))
-
-    def _forward(self, key: tuple[Any, ...], seq: int, value: Any) -> None:
-        before = self.state.get(key)
-        if before is None or before[0] < seq:
-            self.state[key] = seq, value

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from agents.analytics import FoldTables
 from agents.commands import DecideCommands
+from agents.erasure import EraseRelations
 from agents.limiting import Limiter
 from agents.notifications import DeliverInApp, on_events
 from agents.processing import Processor
@@ -30,6 +31,7 @@ from devconnect.events.topics import (
     MESSAGE_COMMANDS,
     NOTIFICATION_EVENTS,
     USER_COMMANDS,
+    USER_EVENTS,
     Topic,
     topic_of,
 )
@@ -51,6 +53,7 @@ from tests.fakes import (
     MemoryLog,
     MemoryProjections,
     MemoryRecord,
+    MemoryRelations,
     MemoryTruth,
     MemoryViews,
 )
@@ -59,7 +62,7 @@ PARTITIONS = 2
 COMMAND_TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
 #: Role -> the topics that it reads.
 ROLES: Mapping[str, tuple[Topic, ...]] = {
-    "commands": COMMAND_TOPICS,
+    "commands": (*COMMAND_TOPICS, USER_EVENTS),
     "projections": EVENT_TOPICS,
     "notifications": (*EVENT_TOPICS, NOTIFICATION_EVENTS),
     "analytics": EVENT_TOPICS,
@@ -336,7 +339,11 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
         case "commands":
             more: Any = {"truth": truth, "publisher": publisher, "projections": projections}
             more |= {"answers": GatedAnswers(process), "metrics": NoMetrics()}
-            return [(topic, DecideCommands(topic, **more)) for topic in COMMAND_TOPICS]
+            relations: Any = Gated(process, "reads", MemoryRelations(world.truth))
+            return [
+                *((topic, DecideCommands(topic, **more)) for topic in COMMAND_TOPICS),
+                (USER_EVENTS, EraseRelations(relations, publisher)),
+            ]
         case "projections":
             return [(topic, ProjectEvents(topic, projections)) for topic in EVENT_TOPICS]
         case "notifications":
@@ -463,6 +470,8 @@ def _stored(items: Any, outcome: Outcome, method: str) -> Any:
     """What a store did of a call: its items are taken in any order, but for those that rest on the ones before them."""
     if outcome not in ("half", "rest"):
         return items
+    if isinstance(items, str):
+        return items  # a question
     return list(items)[: len(items) // 2] if method in ("reserve", "record") else list(items)[outcome == "rest" :: 2]
 
 

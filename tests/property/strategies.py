@@ -1,11 +1,12 @@
 """Commands and events as hypothesis makes them."""
 
 import string
+from typing import get_args
 
 from hypothesis import strategies as st
 
 from devconnect.events import facts as f
-from devconnect.events.base import SEQ_STRIDE, pair_id, seq_of
+from devconnect.events.base import SEQ_STRIDE, EndReason, pair_id, seq_of
 
 USERS = ("ann", "bob", "cem", "dea")
 users = st.sampled_from(USERS)
@@ -34,6 +35,11 @@ def message_events(draw, offset: int):
             text=draw(texts),
             previous=draw(st.integers(0, offset * SEQ_STRIDE)),
         )
+    if draw(st.booleans()):
+        of = {"of": seq_of(draw(st.integers(0, offset))), "message": f"c{offset}", "sender": sender}
+        if draw(st.booleans()):
+            return f.MessageEdited(**common, conversation=conversation, **of, text=draw(texts))
+        return f.MessageDeleted(**common, conversation=conversation, **of)
     kind = draw(st.sampled_from((f.MessageDelivered, f.MessageRead)))
     return kind(**common, conversation=conversation, user=sender, up_to=draw(st.integers(1, 2**40)))
 
@@ -49,9 +55,19 @@ def connection_events(draw, offset: int):
                 f.ConnectionAccepted,
                 f.ConnectionRejected,
                 f.ConnectionRemoved,
+                f.RequestWithdrawn,
+                f.UserBlocked,
+                f.UserUnblocked,
+                f.UserReported,
+                f.ReportClosed,
             )
         )
     )
+    if kind is f.UserReported:
+        return kind(**_common(offset, draw(times)), by=by, other=other, report=f"c{offset}", reason="spam")
+    if kind is f.ReportClosed:
+        closed = {"report": "c0", "operator": "olga", "outcome": "read"}
+        return kind(**_common(offset, draw(times)), by=by, other=other, **closed)
     return kind(**_common(offset, draw(times)), by=by, other=other)
 
 
@@ -63,11 +79,19 @@ def user_events(draw, offset: int):
         st.sampled_from(
             (
                 f.UserSignedUp(**common, email=f"{user}@x", profile=draw(profiles), tier="free", role="member"),
-                f.UserLoggedIn(**common, session="s", expires_at=2**41, device=""),
-                f.UserLoggedOut(**common, session="s"),
+                f.UserLoggedIn(**common, session="s", expires_at=2**41, device="", ends_at=2**42, role="analyst"),
+                f.SessionRenewed(**common, session="s", expires_at=2**41, generation=1),
+                f.UserLoggedOut(**common, session="s", reason=draw(st.sampled_from(get_args(EndReason)))),
+                f.PasswordChanged(**common, reset=draw(st.booleans())),
+                f.PasswordResetRequested(**common, ticket="t", email=f"{user}@x", expires_at=2**41),
+                f.EmailVerificationRequested(**common, ticket="t", email=f"{user}@y", expires_at=2**41),
+                f.EmailVerified(**common, email=f"{user}@x"),
+                f.EmailChanged(**common, email=f"{user}@y", before=f"{user}@x"),
                 f.ProfileChanged(**common, profile=draw(profiles)),
-                f.TierChanged(**common, tier="gold"),
-                f.RoleChanged(**common, role="analyst"),
+                f.PrivacyChanged(**common, privacy=f.Privacy(discoverable=draw(st.booleans()))),
+                f.TierChanged(**common, tier="gold", before="free"),
+                f.RoleChanged(**common, role="analyst", before="member"),
+                f.UserDeleted(**common, email=f"{user}@x"),
                 f.UserCameOnline(**common, session="s", until=2**41),
                 f.UserWentOffline(**common, session="s"),
                 f.NotificationsRead(**common, notifications=("n",)),

@@ -4,14 +4,14 @@ and the documents and events are those of a run in which nothing went wrong."""
 import asyncio
 from collections.abc import Sequence
 from itertools import count, cycle
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import given, settings, strategies as st
 
 from agents.commands import DecideCommands
 from agents.processing import Slice
 from devconnect.events import commands as c
-from devconnect.events.base import SEQ_STRIDE
+from devconnect.events.base import SEQ_STRIDE, SYSTEM, Role
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS, Topic, topic_of
 from devconnect.ports.metrics import NoMetrics
 from devconnect.ports.truth import UnavailableError
@@ -24,6 +24,9 @@ users = st.sampled_from(USERS)
 early = st.integers(0, 12 * SEQ_STRIDE)
 places = st.integers(1, 12).map(lambda number: number * SEQ_STRIDE)
 AT = 1_700_000_000_000
+#: How far back the command lies that another one is about.
+back = st.integers(1, 6)
+ROLES = get_args(Role)
 
 
 @st.composite
@@ -33,10 +36,15 @@ def a_command(draw, number: int) -> c.AnyCommand:
     return draw(
         st.sampled_from(
             (
-                c.SignUp(**stamp, user=actor, email=f"{other}@x", password_hash="h", name=actor),
+                # Its id is its own, as the gateway draws it; addresses have a test of their own.
+                c.SignUp(**stamp, user=f"{actor}.{number}", email=f"{other}@x", password_hash="h", name=actor),
                 c.ChangeProfile(**stamp, headline=f"h{number}"),
-                c.LogIn(**stamp, session=f"s{number}", expires_at=AT * 2),
-                c.LogOut(**stamp, session=f"s{number - 1}"),
+                c.RequestPasswordReset(**stamp, user=other, email=f"{other}@y"),
+                c.ResetPassword(**stamp, ticket=f"c{number - draw(back)}", password_hash=f"r{number}"),
+                c.RequestEmailVerification(**stamp),
+                c.ConfirmEmail(**stamp, ticket=f"c{number - draw(back)}", email=f"{actor}@y"),
+                c.ChangeRole(**{**stamp, "actor": SYSTEM}, user=other, role=draw(st.sampled_from(ROLES))),
+                *_of_sessions(draw, stamp, number),
                 c.RequestConnection(**stamp, to=other, interest="interested"),
                 c.RequestConnection(**stamp, to=other, interest="ignored"),
                 c.ReviewConnection(**stamp, requester=other, verdict="accepted"),
@@ -59,6 +67,20 @@ def a_command(draw, number: int) -> c.AnyCommand:
     )
 
 
+def _of_sessions(draw, stamp: dict[str, Any], number: int) -> tuple[c.AnyCommand, ...]:
+    session, ends = f"s{number - draw(back)}", {"expires_at": AT * 2, "ends_at": AT * 3}
+    return (
+        c.LogIn(**stamp, session=f"s{number}", expires_at=AT + draw(back) * 2),
+        c.LogIn(**stamp, session=f"s{number}", **ends),
+        c.LogOut(**stamp, session=session),
+        c.LogOutEverywhere(**stamp, keep=session),
+        c.RenewSession(
+            **stamp, session=session, generation=draw(st.integers(0, 2)), expires_at=AT * 2, successor=f"s{number}"
+        ),
+        c.ChangePassword(**stamp, password_hash=f"p{number}", session=session, successor=f"s{number}", **ends),
+    )
+
+
 @st.composite
 def command_logs(draw) -> list[c.AnyCommand]:
     """Commands as the gateways sent them, some of them twice: a retry has the id of its first try."""
@@ -66,6 +88,17 @@ def command_logs(draw) -> list[c.AnyCommand]:
     for again in draw(st.lists(st.integers(0, len(log) - 1), max_size=4)):
         log.insert(draw(st.integers(again, len(log))), log[again])
     return [*(BEGINNING if draw(st.booleans()) else ()), *log]
+
+
+@st.composite
+def session_logs(draw) -> list[c.AnyCommand]:
+    """One person with many sessions, and a role that comes and goes."""
+    log: list[c.AnyCommand] = [BEGINNING[0]]
+    for number in range(100, 100 + draw(st.integers(3, 25))):
+        stamp = {"id": f"c{number}", "actor": "ann", "at": AT + number}
+        role = c.ChangeRole(**{**stamp, "actor": SYSTEM}, user="ann", role=draw(st.sampled_from(ROLES)))
+        log.append(draw(st.sampled_from((*_of_sessions(draw, stamp, number), role))))
+    return log
 
 
 @st.composite
@@ -194,6 +227,7 @@ class Fleet:
         assert self.truth.documents == calm.truth.documents
         assert self.truth.stored == calm.truth.stored
         assert self.truth.credentials == calm.truth.credentials
+        assert self.truth.secrets == calm.truth.secrets
         assert self.events() == calm.events()
 
 
@@ -221,7 +255,7 @@ def calm_run(log: list[c.AnyCommand]) -> Fleet:
     return fleet
 
 
-logs = st.one_of(command_logs(), busy_logs())
+logs = st.one_of(command_logs(), busy_logs(), session_logs())
 turns = st.lists(st.integers(0, 3), max_size=12)
 sizes = st.integers(1, 12)
 failures = st.tuples(st.integers(0, 60), sizes, sizes, st.sampled_from((CrashError, UnavailableError)))

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from devconnect.events import commands as c
-from tests.property.oracle import assert_exact, assert_same_rows
-from tests.property.people import a_command, beginning, connecting
+from tests.property.oracle import assert_alone, assert_exact, assert_same_rows
+from tests.property.people import PEOPLE, beginning, connecting, leaving, some_commands
 from tests.property.simulation import ROLES, Outcome, Process, World
 
 roles = st.sampled_from(list(ROLES))
@@ -52,7 +52,8 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(random=seeds, many=st.integers(1, 20))
     def give_commands(self, random: Random, many: int) -> None:
-        self._send(*(a_command(random, 100 + len(self.sent) + number) for number in range(many)))
+        for _ in range(many):
+            self._send(*some_commands(random, 100 + len(self.sent)))
 
     @rule(number=some, changed=st.booleans())
     def repeat_a_command(self, number: int, changed: bool) -> None:
@@ -185,6 +186,11 @@ class Fleet(RuleBasedStateMachine):
         self.flow()
         assert_exact(self.world)
         assert_same_rows(self.world, self.world.members("analytics"))
+        # Now that nothing is under way, all that is between somebody and others goes with them.
+        self._send(leaving(PEOPLE[-1]))
+        self.flow()
+        assert_exact(self.world)
+        assert_alone(self.world, PEOPLE[-1])
         self.nobody_crashes()
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from devconnect.adapters.kafka.session_ends import KEPT_MS
 from devconnect.events import commands as c, facts as f, topics as t
 from devconnect.events.base import Command, Event, pair_id, type_of
 from devconnect.events.codec import Codec, CodecError
@@ -16,9 +17,9 @@ from devconnect.events.parts import Closed, Erased, Part, Published
 
 COMMANDS: tuple[type[Command], ...] = get_args(c.AnyCommand)
 EVENTS: tuple[type[Event], ...] = get_args(f.AnyEvent)
-#: What is said of windows: no events of anybody's.
-WINDOWS: tuple[type[Struct], ...] = (f.WindowClosed, Part, Closed, Published)
-TAGS = {kind.__struct_config__.tag: kind for kind in (*COMMANDS, *EVENTS, *WINDOWS)}
+#: What is said of windows, to gateways and to the mail: no events of anybody's.
+OTHERS: tuple[type[Struct], ...] = (f.SessionEnded, f.MailRequested, f.WindowClosed, Part, Closed, Published)
+TAGS = {kind.__struct_config__.tag: kind for kind in (*COMMANDS, *EVENTS, *OTHERS)}
 #: One record of each type as it is written. A change here is a change for everything that is in Kafka already:
 #: raise `v` and give the codec a lift, unless the old records can still be read.
 GOLDEN: list[dict[str, Any]] = json.loads(Path(__file__).with_name("golden_records.json").read_text())
@@ -73,10 +74,10 @@ def test_a_record_is_of_one_topic_only_and_refused_in_every_other(record: dict[s
 
 
 def test_every_type_has_a_name_of_its_own_in_one_of_the_families() -> None:
-    assert len(TAGS) == len(COMMANDS) + len(EVENTS) + len(WINDOWS)
+    assert len(TAGS) == len(COMMANDS) + len(EVENTS) + len(OTHERS)
     for tag in TAGS:
         family, _, name = tag.partition(".")
-        assert family in {"user", "connection", "message", "notification", "window", "windows"}
+        assert family in {"user", "connection", "message", "notification", "session", "mail", "window", "windows"}
         assert name
 
 
@@ -106,7 +107,7 @@ def test_a_field_of_the_wrong_type_is_refused_and_the_cause_names_type_and_field
 @golden
 def test_a_record_without_an_id_is_refused(record: dict[str, Any]) -> None:
     codec = codec_of(record)
-    field = "id" if "id" in record else "table"
+    field = next(name for name in ("id", "table", "session") if name in record)
     with pytest.raises(CodecError, match=f"missing required field `{field}`"):
         codec.decode(written({key: value for key, value in record.items() if key != field}))
 
@@ -261,6 +262,8 @@ KEYS = {
     "message": "ann.bob",
     "notification": "bob",
     "user.sign_up": "ann@x.org",
+    "session.ended": "s1",
+    "mail.requested": "ann",
     "window.closed": "messages_per_minute|1700000040000",
     "window.part": "active_users|1699999200000|user-events|3|1700002831000|1",
     "windows.closed": "active_users|user-events|3",
@@ -288,6 +291,11 @@ def test_both_people_of_a_pair_have_one_key(actor: str, to: str) -> None:
         assert command.key == pair_id("ann", "bob") == "ann.bob"
 
 
+def test_a_reset_is_asked_for_in_the_partition_of_the_account_and_of_nobody_in_some_partition() -> None:
+    asked = c.RequestPasswordReset(id="c1", actor="gateway", at=1, email="ann@x", user="ann")
+    assert (asked.key, msgspec.structs.replace(asked, user="").key) == ("ann", "ann@x")
+
+
 # -- topics
 
 
@@ -312,6 +320,10 @@ def test_a_command_its_event_and_what_is_counted_of_it_have_as_many_partitions()
 def test_the_changelog_of_a_table_is_compacted_and_registered(table: str) -> None:
     assert t.changelog(table) in t.REGISTRY
     assert t.changelog(table).config["cleanup.policy"] == "compact"
+
+
+def test_ends_of_sessions_are_kept_longer_than_a_gateway_looks_back() -> None:
+    assert int(t.SESSION_ENDS.config["retention.ms"]) > KEPT_MS
 
 
 def test_what_read_models_are_built_from_is_kept_for_ever_and_nothing_else() -> None:

@@ -2,7 +2,7 @@
 
 from agents.memory import Memory
 from agents.processing import Slice
-from devconnect.domain.model import Message, Ref, Session, message_key
+from devconnect.domain.model import Logins, Message, Ref, message_key
 from tests.fakes import MemoryRecord
 
 
@@ -10,17 +10,17 @@ def slice_of(*offsets: int, partition: int = 0) -> Slice[None]:
     return Slice("topic", partition, [MemoryRecord(offset, None, None) for offset in offsets], [None] * len(offsets))
 
 
-def session(name: str) -> Session:
-    return Session(id=name, seq=1, user="ann", device="", created_at=0, expires_at=1)
+def logins(name: str) -> Logins:
+    return Logins(id=name, seq=1, sessions={})
 
 
 def refs(*names: str) -> set[Ref]:
-    return {Ref("session", name) for name in names}
+    return {Ref("logins", name) for name in names}
 
 
 def taken(memory: Memory, *slices: Slice[None]) -> bool:
     """Whether "s" is still known after these slices."""
-    memory.keep(refs("s"), {}, [session("s")])
+    memory.keep(refs("s"), {}, [logins("s")])
     for part in slices:
         memory.follow([part])
         memory.finish([part])
@@ -28,21 +28,21 @@ def taken(memory: Memory, *slices: Slice[None]) -> bool:
 
 
 def test_what_is_absent_is_known_too() -> None:
-    memory = Memory(("session",))
-    memory.keep(refs("a", "b"), {Ref("session", "a"): session("a")}, [])
-    assert memory.recall(refs("a", "b", "c")) == ({Ref("session", "a"): session("a")}, refs("c"))
+    memory = Memory(("logins",))
+    memory.keep(refs("a", "b"), {Ref("logins", "a"): logins("a")}, [])
+    assert memory.recall(refs("a", "b", "c")) == ({Ref("logins", "a"): logins("a")}, refs("c"))
 
 
 def test_other_kinds_are_not_remembered() -> None:
     memory = Memory(("user",))
-    memory.keep(refs("s"), {}, [session("s")])
+    memory.keep(refs("s"), {}, [logins("s")])
     assert memory.recall(refs("s")) == ({}, refs("s"))
 
 
 def test_the_longest_unused_go_first_and_only_when_a_batch_is_done() -> None:
-    memory = Memory(("session",), capacity=2)
-    memory.keep((), {}, [session("a"), session("b"), session("c")])
-    memory.keep((), {}, [session("a")])
+    memory = Memory(("logins",), capacity=2)
+    memory.keep((), {}, [logins("a"), logins("b"), logins("c")])
+    memory.keep((), {}, [logins("a")])
     assert memory.recall(refs("a", "b", "c"))[1] == set()
     memory.finish([slice_of(0)])
     assert memory.recall(refs("a", "b", "c"))[1] == refs("b")
@@ -50,11 +50,11 @@ def test_the_longest_unused_go_first_and_only_when_a_batch_is_done() -> None:
 
 def test_all_is_forgotten_where_a_command_may_have_been_missed() -> None:
     assert taken(
-        Memory(("session",)), slice_of(3, 4), slice_of(0, 1, partition=1), slice_of(5), slice_of(2, partition=1)
+        Memory(("logins",)), slice_of(3, 4), slice_of(0, 1, partition=1), slice_of(5), slice_of(2, partition=1)
     )
-    assert not taken(Memory(("session",)), slice_of(3, 4), slice_of(6))
-    assert not taken(Memory(("session",)), slice_of(3, 4), slice_of(4, 5))
-    assert not taken(Memory(("session",)), slice_of(3, 5))
+    assert not taken(Memory(("logins",)), slice_of(3, 4), slice_of(6))
+    assert not taken(Memory(("logins",)), slice_of(3, 4), slice_of(4, 5))
+    assert not taken(Memory(("logins",)), slice_of(3, 5))
 
 
 def test_messages_are_remembered_only_until_they_are_stored() -> None:

@@ -4,16 +4,22 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, strategies as st
 
 from devconnect.domain import projections as p
+from devconnect.domain.accounts import evolve
+from devconnect.domain.model import Ref, Snapshot, User, ref_of
 from devconnect.events import facts as f
 from tests.property.strategies import event_logs
 from tests.unit.test_notifications import KINDS, SAMPLES
 
 AT, SEQ = 1_700_000_000_000, 2048
 PROFILE = msgspec.json.encode(SAMPLES["user.signed_up"].profile).decode()
-OPENED = p.PutSession("s1", "ann", AT + 86_400_000, SEQ)
+PRIVACY = msgspec.json.encode(SAMPLES["user.privacy_changed"].privacy).decode()
+OPEN_TO_ALL = msgspec.json.encode(f.Privacy()).decode()
+EXPIRES, ENDS = 1_701_209_600_000, 1_707_776_000_000
+OPENED = p.PutSession("s1", "ann", EXPIRES, ENDS, "analyst", SEQ)
+MOVED = p.MoveSession("s1", "ann", EXPIRES, SEQ)
 CLOSED = p.EndSession("s1", "ann", SEQ)
 
 
@@ -25,26 +31,79 @@ def relation(state: Any) -> tuple[p.Update, ...]:
     )
 
 
+def put(**fields: str) -> tuple[p.Update, ...]:
+    """What people see of ann has changed."""
+    return (p.PutUser("ann", SEQ, {**fields, "updated_at": str(AT)}),)
+
+
+#: Nothing of it is seen, but the account's seq is what changes of it are bound to.
+UNSEEN: tuple[p.Update, ...] = (p.PutUser("ann", SEQ, {}),)
+
+
 def changed(text: str, **more: Any) -> p.AppendMessage:
     """What ann had said, as it is since."""
     return p.AppendMessage("ann.bob", 1536, 1280, "c5", "ann", "bob", text, AT - 1000, **more)
 
 
+#: What changes an account, but for its beginning.
+ACCOUNT_EVENTS: list[Any] = [
+    SAMPLES[name]
+    for name in (
+        "user.profile_changed",
+        "user.privacy_changed",
+        "user.tier_changed",
+        "user.role_changed",
+        "user.password_changed",
+        "user.password_reset_requested",
+        "user.email_verification_requested",
+        "user.email_verified",
+        "user.email_changed",
+        "user.deleted",
+    )
+]
 #: What each event type leads to; see the golden records for the events.
 UPDATES: dict[str, tuple[p.Update, ...]] = {
     "user.signed_up": (
-        p.PutUser(
-            "ann",
-            SEQ,
-            {"email": "ann@x.org", "tier": "free", "role": "member", "created_at": str(AT), "profile": PROFILE},
+        *put(
+            email="ann@x.org",
+            email_verified="0",
+            tier="free",
+            role="member",
+            created_at=str(AT),
+            profile=PROFILE,
+            privacy=OPEN_TO_ALL,
         ),
         p.ListUser("ann", AT),
     ),
+    "user.deleted": (
+        p.DelUser(
+            "ann",
+            SEQ,
+            {
+                "email": "",
+                "email_verified": "0",
+                "tier": "free",
+                "role": "member",
+                "created_at": "0",
+                "updated_at": str(AT),
+                "profile": msgspec.json.encode(f.Profile(name="Deleted account")).decode(),
+                "privacy": OPEN_TO_ALL,
+                "deleted": "1",
+            },
+        ),
+    ),
     "user.logged_in": (OPENED,),
+    "user.session_renewed": (MOVED,),
+    "user.password_changed": UNSEEN,
+    "user.password_reset_requested": UNSEEN,
+    "user.email_verification_requested": UNSEEN,
+    "user.email_verified": put(email_verified="1"),
+    "user.email_changed": put(email="ann@y.org", email_verified="1"),
+    "user.privacy_changed": put(privacy=PRIVACY),
     "user.logged_out": (CLOSED, p.SetPresence("ann", "s1", 0, AT, SEQ)),
-    "user.profile_changed": (p.PutUser("ann", SEQ, {"profile": PROFILE}),),
-    "user.tier_changed": (p.PutUser("ann", SEQ, {"tier": "gold"}),),
-    "user.role_changed": (p.PutUser("ann", SEQ, {"role": "analyst"}),),
+    "user.profile_changed": put(profile=PROFILE),
+    "user.tier_changed": put(tier="gold"),
+    "user.role_changed": put(role="analyst"),
     "user.came_online": (p.SetPresence("ann", "s1", AT + 60_000, AT, SEQ),),
     "user.went_offline": (p.SetPresence("ann", "s1", 0, AT, SEQ),),
     "user.notifications_read": (p.MarkNotificationsRead("ann", ("1700000000000-c7.0",), AT),),
@@ -82,7 +141,11 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
     ),
 }
 #: Done at once by the command agent; the rest waits for the projections.
-SESSIONS: dict[str, tuple[p.Update, ...]] = {"user.logged_in": (OPENED,), "user.logged_out": (CLOSED,)}
+SESSIONS: dict[str, tuple[p.Update, ...]] = {
+    "user.logged_in": (OPENED,),
+    "user.session_renewed": (MOVED,),
+    "user.logged_out": (CLOSED,),
+}
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
@@ -91,7 +154,7 @@ def test_each_event_leads_to_its_updates(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_only_log_ins_and_log_outs_touch_sessions(name: str) -> None:
+def test_only_log_ins_renewals_and_log_outs_touch_sessions(name: str) -> None:
     assert p.sessions(SAMPLES[name]) == SESSIONS.get(name, ())
 
 
@@ -104,6 +167,35 @@ def test_what_is_done_at_once_is_done_again_by_the_projections(log: tuple[f.AnyE
 
 def test_every_kind_of_update_has_an_event_that_leads_to_it() -> None:
     assert {type(update) for updates in UPDATES.values() for update in updates} == set(get_args(p.Update))
+
+
+@given(st.lists(st.sampled_from(ACCOUNT_EVENTS), max_size=12))
+def test_both_stores_show_the_same_account(events: list[f.AnyUserEvent]) -> None:
+    """Its fields, and its seq: a change is bound to the seq that was read, wherever it was."""
+    state: Snapshot = {}
+    fields: dict[str, str] = {}
+    seq = 0
+    for number, sample in enumerate([SAMPLES["user.signed_up"], *events], 1):
+        event = msgspec.structs.replace(sample, seq=number, at=AT + number)
+        state |= {ref_of(document): document for document in evolve(state, event)}
+        for update in p.project(event):
+            if isinstance(update, p.PutUser | p.DelUser):
+                fields |= update.fields
+                seq = update.seq
+    user = state[Ref("user", "ann")]
+    assert isinstance(user, User)
+    assert seq == user.seq
+    assert {name: text for name, text in fields.items() if name != "deleted"} == {
+        "email": user.email,
+        "email_verified": str(int(user.email_verified)),
+        "tier": user.tier,
+        "role": user.role,
+        "created_at": str(user.created_at),
+        "updated_at": str(user.updated_at),
+        "profile": msgspec.json.encode(user.profile).decode(),
+        "privacy": msgspec.json.encode(user.privacy).decode(),
+    }
+    assert (fields.get("deleted") == "1") == user.deleted
 
 
 @given(event_logs())

@@ -13,7 +13,7 @@ from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of
 from devconnect.events.topics import message_commands, message_events, notification_events, user_events
 from devconnect.ports.publisher import Record
-from tests.fakes import MemoryListings, MemoryProjections, MemoryPublisher, MemoryTruth
+from tests.fakes import MemoryListings, MemoryProjections, MemoryPublisher, MemoryRelations, MemoryTruth
 
 COMMAND = c.SendMessage(id="c1", actor="ann", at=1, to="bob", text="hello")
 SENT = f.MessageSent(
@@ -30,8 +30,9 @@ class Fixture:
 
     def __init__(self) -> None:
         self.truth, self.publisher, self.projections = MemoryTruth(), MemoryPublisher(), MemoryProjections()
+        relations = MemoryRelations(self.truth)
         self.listings = MemoryListings()
-        self.retry = Retry(self.truth, self.publisher, self.projections, self.listings)
+        self.retry = Retry(self.truth, self.publisher, self.projections, self.listings, relations)
 
 
 def letter(agent: str, topic: str, value: bytes | None, offset: int = 7) -> Letter:
@@ -81,7 +82,7 @@ async def test_an_event_is_projected_here_and_not_appended() -> None:
     given = Fixture()
     for _ in range(2):
         await given.retry(letter("project-user-events", "user-events", user_events.encode(TIER)))
-    assert given.projections.updates == [PutUser("ann", 512, {"tier": "gold"})] * 2
+    assert given.projections.updates == [PutUser("ann", 512, {"tier": "gold", "updated_at": "1"})] * 2
     assert given.publisher.logs == {}
 
 

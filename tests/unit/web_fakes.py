@@ -19,11 +19,11 @@ from devconnect.domain.model import (
     ConnectionState,
     Conversation,
     Decision,
+    Logins,
     Message,
     Place,
     Position,
     Ref,
-    Session,
     Snapshot,
     User,
     ref_of,
@@ -95,7 +95,8 @@ class World(Commands, Credentials):
     def __init__(self) -> None:
         self.documents: Snapshot = {}
         self.decisions: dict[str, Decision] = {}
-        self.holders: dict[str, tuple[str, str]] = {}
+        self.holders: dict[str, str] = {}
+        self.secrets: dict[str, str] = {}
         self.notes: list[f.NotificationRaised] = []
         self.devices: dict[str, dict[str, int]] = {}
         self.sent: list[c.AnyCommand] = []
@@ -117,11 +118,15 @@ class World(Commands, Credentials):
             self.decide(command)
 
     def decide(self, command: c.AnyCommand) -> None:
-        for wanted in deciding.reservations([command]):
-            self.holders.setdefault(wanted.email, (wanted.user, wanted.password_hash))
-        holders = {email: user for email, (user, _) in self.holders.items()}
         place = Place(topics.topic_of(command).name, self.partition_of(command.key), len(self.sent))
-        settled = deciding.settle([deciding.Placed(place, command)], self.decisions, self.documents, holders)
+        placed = [deciding.Placed(place, command)]
+        for wanted in deciding.reservations(placed, self.decisions):
+            self.holders.setdefault(wanted.email, wanted.user)
+        settled = deciding.settle(placed, self.decisions, self.documents, self.holders)
+        for released in settled.releases:
+            if self.holders.get(released.email) == released.user:
+                del self.holders[released.email]
+        self.secrets.update((secret.user, secret.password_hash) for secret in settled.secrets)
         for document in settled.documents:
             self.put(document)
         for event in settled.all_events():
@@ -147,7 +152,12 @@ class World(Commands, Credentials):
     async def credentials(self, email: str) -> tuple[str, str] | None:
         if self.database_down:
             raise UnavailableError("MongoDB is down")
-        return self.holders.get(email)
+        user = self.holders.get(email, "")
+        stored = await self.password_of(user)
+        return None if stored is None else (user, stored)
+
+    async def password_of(self, user: str) -> str | None:
+        return self.secrets.get(user) or None
 
 
 class WorldDesk(AnswerDesk):
@@ -201,12 +211,11 @@ class WorldReads(Reads):
         return [document for document in self.world.documents.values() if isinstance(document, kind)]
 
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
-        found = self.world.documents.get(Ref("session", session))
+        found = self.world.documents.get(Ref("logins", user))
         view = None
-        if isinstance(found, Session):
-            view = SessionView(
-                id=found.id, user=found.user, expires_at=found.expires_at, ended=found.ended_at is not None
-            )
+        if isinstance(found, Logins):
+            login = found.sessions.get(session)
+            view = SessionView(id=session, user=user, expires_at=login.expires_at if login else 0, ended=login is None)
         return self._tell((view, self._user(user))) or (None, None)
 
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:

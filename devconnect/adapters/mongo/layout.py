@@ -46,8 +46,9 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 USERS = "users"
-SESSIONS = "sessions"
+LOGINS = "logins"
 CREDENTIALS = "credentials"
+PASSWORDS = "passwords"
 CONNECTIONS = "connections"
 RELATIONS = "relations"
 CONVERSATIONS = "conversations"
@@ -57,17 +58,19 @@ WORDS = "words"
 REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
+AUDIT = "audit"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
 LAYOUT: tuple[Collection, ...] = (
     Collection(
         name=USERS,
         id="user id",
-        fields="model.User; created: created_key, for the feed",
+        fields="model.User; created: created_key, for the feed, or null for one that is deleted",
         indexes=(Index("created"),),
     ),
-    Collection(name=SESSIONS, id="session id", fields="model.Session"),
-    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="user, password_hash"),
+    Collection(name=LOGINS, id="user id", fields="model.Logins"),
+    Collection(name=CREDENTIALS, id="normalised e-mail address", fields="model.Reservation: user, seq"),
+    Collection(name=PASSWORDS, id="user id", fields="model.Secret: seq, password_hash"),
     Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
     Collection(
         name=RELATIONS,
@@ -108,6 +111,12 @@ LAYOUT: tuple[Collection, ...] = (
         indexes=(Index("k"), Index("unread")),
     ),
     Collection(
+        name=AUDIT,
+        id="event id",
+        fields="model.Audit; k: audit_key",
+        indexes=(Index("k"),),
+    ),
+    Collection(
         name=DECISIONS,
         id="command id",
         fields="decision: model.Decision as a JSON text, its events as Kafka carries them; expires",
@@ -118,10 +127,11 @@ LAYOUT: tuple[Collection, ...] = (
 #: Where the documents that commands are decided on are kept.
 COLLECTION_OF: dict[Kind, str] = {
     "user": USERS,
-    "session": SESSIONS,
+    "logins": LOGINS,
     "connection": CONNECTIONS,
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
+    "audit": AUDIT,
     "report": REPORTS,
 }
 
@@ -134,6 +144,7 @@ CLOSED_REPORTS = Listing(collection=REPORTS, key="closed", rest=r"\d{13}:.+")
 CONVERSATION_LIST = Listing(collection=TALKS, key="k", rest=r"\d{13}:.+")
 FOUND = Listing(collection=WORDS, key="k", rest=r"\d{13}:.+:\d{16}")
 HISTORY = Listing(collection=MESSAGES, key="k", rest=r"\d{16}")
+CHANGES = Listing(collection=AUDIT, key="k", rest=r"\d{13}:.+")
 INBOX = Listing(collection=NOTIFICATIONS, key="k", rest=r"\d{13}-.+")
 
 
@@ -170,6 +181,11 @@ def report_key(at: int, report: str) -> str:
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
+
+
+def audit_key(user: str, at: int, audit: str) -> str:
+    """Sorts the changes of one user's rights by time."""
+    return f"{user}:{at:013d}:{audit}"
 
 
 async def ensure_indexes(db: Database, *, within: float = 60.0) -> None:

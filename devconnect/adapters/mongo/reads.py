@@ -8,8 +8,9 @@ import msgspec
 from devconnect.adapters.mongo import layout, relations, talks
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
 from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, page, place_of
-from devconnect.domain.model import RelationState
+from devconnect.domain.model import Login, RelationState
 from devconnect.ports.reads import (
+    AuditView,
     ConversationView,
     MessageView,
     NotificationView,
@@ -18,6 +19,7 @@ from devconnect.ports.reads import (
     PresenceView,
     RelationView,
     ReportView,
+    SessionsView,
     SessionView,
     Source,
     UserView,
@@ -43,15 +45,42 @@ class MongoReads:
         """Whose address this is, and the hash of the password that opens the account."""
         async with reaching(self._within):
             found = await self._db[layout.CREDENTIALS].find_one({"_id": email})
-        return None if found is None else (found["user"], found["password_hash"])
+            user: str = found["user"] if found else ""
+            # Asked for nobody's too: the time that an answer takes says nothing of the address.
+            stored = await self._password(user)
+        return None if stored is None else (user, stored)
+
+    async def password_of(self, user: str) -> str | None:
+        """The hash of the user's password, None where there is none."""
+        async with reaching(self._within):
+            return await self._password(user)
+
+    async def _password(self, user: str) -> str | None:
+        found = await self._db[layout.PASSWORDS].find_one({"_id": user})
+        return (found["password_hash"] or None) if found else None
 
     async def session(self, session: str, user: str) -> tuple[SessionView | None, UserView | None]:
-        """The session and the user; None for what isn't there."""
+        """The session and the user; None for what isn't there. A session of theirs that isn't open is over."""
         async with reaching(self._within):
-            login, account = await asyncio.gather(
-                self._db[layout.SESSIONS].find_one({"_id": session}), self._db[layout.USERS].find_one({"_id": user})
+            logins, account = await asyncio.gather(
+                self._db[layout.LOGINS].find_one({"_id": user}), self._db[layout.USERS].find_one({"_id": user})
             )
-        return _session_view(login) if login else None, _user_view(account) if account else None
+        view = _session_view(session, user, logins["sessions"].get(session)) if logins else None
+        return view, _user_view(account) if account else None
+
+    async def sessions_of(self, user: str) -> list[SessionsView]:
+        """The user's sessions that were not ended, the one used last first."""
+        async with reaching(self._within):
+            found = await self._db[layout.LOGINS].find_one({"_id": user})
+        logins = msgspec.convert(found["sessions"] if found else {}, dict[str, Login])
+        by_use = sorted(logins.items(), key=lambda item: (-item[1].used_at, item[0]))
+        return [_sessions_view(session, login) for session, login in by_use]
+
+    async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
+        """The changes of the user's tier and role, newest first."""
+        async with reaching(self._within):
+            records, after = await page(self._db, layout.CHANGES, f"{user}:", cursor, limit)
+        return Page(tuple(map(_audit_view, records)), after)
 
     async def users(self, ids: Sequence[str]) -> list[UserView | None]:
         """The users, in the order asked for."""
@@ -176,17 +205,34 @@ def _feed_page(users: Sequence[Fields], last: Fields | None) -> Page[str]:
     return Page(tuple(fields["_id"] for fields in users), after)
 
 
-def _session_view(fields: Fields) -> SessionView:
+def _session_view(session: str, user: str, fields: Fields | None) -> SessionView:
+    if fields is None:
+        return SessionView(id=session, user=user, expires_at=0, ended=True)
+    login = msgspec.convert(fields, Login)
     return SessionView(
-        id=fields["_id"],
-        user=fields["user"],
-        expires_at=int(fields["expires_at"]),
-        ended=fields["ended_at"] is not None,
+        id=session, user=user, expires_at=login.expires_at, ended=False, ends_at=login.ends_at, role=login.role
     )
 
 
+def _sessions_view(session: str, login: Login) -> SessionsView:
+    return SessionsView(
+        id=session,
+        device=login.device,
+        place=login.place,
+        created_at=login.created_at,
+        used_at=login.used_at,
+        expires_at=login.expires_at,
+        ends_at=login.ends_at,
+        role=login.role,
+    )
+
+
+def _audit_view(fields: Fields) -> AuditView:
+    return msgspec.convert({**fields, "id": fields["_id"]}, AuditView)
+
+
 def _user_view(fields: Fields) -> UserView:
-    return msgspec.convert({**fields, "id": fields["_id"]}, UserView)
+    return msgspec.convert({**fields, "id": fields["_id"]}, UserView, strict=False)  # as in records.document_of
 
 
 def _notification_view(fields: Fields) -> NotificationView:

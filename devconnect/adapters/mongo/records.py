@@ -11,16 +11,18 @@ from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Fields
 from devconnect.domain.model import (
     AnyDocument,
+    Audit,
     Connection,
     Conversation,
     Decision,
     Kind,
+    Logins,
     Message,
     Problem,
     RelationState,
     Report,
     Reservation,
-    Session,
+    Secret,
     User,
 )
 from devconnect.domain.projections import AddNotification, PutTalk
@@ -31,10 +33,11 @@ from devconnect.events.topics import COMMAND_TO_EVENT
 
 _TYPES: dict[Kind, type[AnyDocument]] = {
     "user": User,
-    "session": Session,
+    "logins": Logins,
     "connection": Connection,
     "conversation": Conversation,
     "message": Message,
+    "audit": Audit,
     "report": Report,
 }
 
@@ -45,7 +48,10 @@ def document_fields(document: AnyDocument) -> Fields:
     fields = {"_id": fields.pop("id"), **fields}
     match document:
         case User():
-            fields["created"] = layout.created_key(document.created_at, document.id)
+            # Of the deleted nothing is listed.
+            fields["created"] = None if document.deleted else layout.created_key(document.created_at, document.id)
+        case Audit():
+            fields["k"] = layout.audit_key(document.user, document.at, document.id)
         case Message():
             fields["k"] = document.id
         case Report():
@@ -132,7 +138,12 @@ def said_to(peer: str) -> str:
 
 def reservation_fields(reservation: Reservation) -> Fields:
     """Who holds an e-mail address."""
-    return {"_id": reservation.email, "user": reservation.user, "password_hash": reservation.password_hash}
+    return {"_id": reservation.email, "user": reservation.user, "seq": reservation.seq}
+
+
+def secret_fields(secret: Secret) -> Fields:
+    """What opens an account."""
+    return {"_id": secret.user, "seq": secret.seq, "password_hash": secret.password_hash}
 
 
 def notification_fields(added: AddNotification) -> Fields:

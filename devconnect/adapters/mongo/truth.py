@@ -5,7 +5,7 @@ from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
@@ -17,17 +17,20 @@ from devconnect.adapters.mongo.records import (
     notification_fields,
     relation_fields,
     reservation_fields,
+    secret_fields,
     without_text,
 )
 from devconnect.adapters.mongo.writes import insert_absent, put_newer
 from devconnect.domain.model import (
     AnyDocument,
+    Audit,
     Connection,
     Decision,
     Kind,
     Message,
     Ref,
     Reservation,
+    Secret,
     Snapshot,
     ref_of,
 )
@@ -60,18 +63,35 @@ class MongoTruth:
             return {fields["_id"]: decision_of(fields) for fields in await self._winners(layout.DECISIONS, lost)}
 
     async def reserve(self, reservations: Sequence[Reservation]) -> Mapping[str, str]:
-        """Take each address unless it is taken, the first of the same address first; returns who holds each."""
-        first: dict[str, Reservation] = {}
-        for reservation in reservations:
-            first.setdefault(reservation.email, reservation)
+        """Take each address unless somebody else holds it; returns who holds each.
+
+        Whoever holds it already holds it from here on as of this `seq`, unless that is lower than before.
+        """
+        wanted = {each.email: each for each in reservations}
+        table = self._db[layout.CREDENTIALS]
         async with reaching(self._within):
-            lost = await insert_absent(
-                self._db[layout.CREDENTIALS], [reservation_fields(reservation) for reservation in first.values()]
-            )
-            holders = {reservation.email: reservation.user for reservation in first.values()}
+            lost = await insert_absent(table, [reservation_fields(each) for each in wanted.values()])
+            if lost:
+                await table.bulk_write([_held_as_of(wanted[email]) for email in lost], ordered=False)
+            holders = {each.email: each.user for each in wanted.values()}
             for fields in await self._winners(layout.CREDENTIALS, lost):
-                holders[fields["_id"]] = fields["user"]
+                mine = wanted[fields["_id"]]
+                if fields["user"] == mine.user and fields["seq"] < mine.seq:
+                    raise UnavailableError(f"MongoDB: {layout.CREDENTIALS} change hands: try again")
+                holders[mine.email] = fields["user"]
             return holders
+
+    async def release(self, reservations: Sequence[Reservation]) -> None:
+        """Let go of each address that its user holds as of this `seq` or a lower one; of others nothing."""
+        gone = [DeleteOne({"_id": each.email, "user": each.user, "seq": {"$lte": each.seq}}) for each in reservations]
+        if gone:
+            async with reaching(self._within):
+                await self._db[layout.CREDENTIALS].bulk_write(gone, ordered=False)
+
+    async def keep_secrets(self, secrets: Sequence[Secret]) -> None:
+        """Keep each password unless the stored one's `seq` is as high."""
+        async with reaching(self._within):
+            await put_newer(self._db[layout.PASSWORDS], map(secret_fields, secrets))
 
     async def load(self, refs: Collection[Ref]) -> Snapshot:
         """The documents of these names; those that don't exist are absent."""
@@ -97,6 +117,7 @@ class MongoTruth:
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
         said: dict[str, Fields] = {}
+        audits: dict[str, Fields] = {}
         absent: set[str] = {ref.id for ref in new}
         for document in documents:
             if isinstance(document, Message):
@@ -104,6 +125,9 @@ class MongoTruth:
                     said[document.id] = document_fields(document)
                 else:
                     followers.setdefault(layout.MESSAGES, []).append(document_fields(document))
+                continue
+            if isinstance(document, Audit):
+                audits[document.id] = document_fields(document)
                 continue
             if isinstance(document, Connection):
                 relations = list(relation_fields(document))
@@ -115,7 +139,9 @@ class MongoTruth:
         async with reaching(self._within):
             await self._take_back([command for message in deleted for command in message.commands])
             await asyncio.gather(
-                insert_absent(self._db[layout.MESSAGES], list(said.values())), *self._put(followers, absent)
+                insert_absent(self._db[layout.MESSAGES], list(said.values())),
+                insert_absent(self._db[layout.AUDIT], list(audits.values())),
+                *self._put(followers, absent),
             )
             await asyncio.gather(*self._put(leaders, absent))
 
@@ -161,3 +187,7 @@ class MongoTruth:
         if len(records) < len(ids):  # taken, but not by a majority yet, or gone again in a change of primary
             raise UnavailableError(f"MongoDB: {collection} that were stored can't be read yet")
         return records
+
+
+def _held_as_of(reservation: Reservation) -> UpdateOne:
+    return UpdateOne({"_id": reservation.email, "user": reservation.user}, {"$max": {"seq": reservation.seq}})

@@ -43,14 +43,15 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:user",
         type="hash",
-        holds="email, tier, role, created_at, profile (JSON), each with its <field>:seq; seq, the newest of them",
+        holds="email, email_verified (0, 1), tier, role, profile and privacy (JSON), created_at, updated_at, deleted "
+        "(1) once it is; each with its <field>:seq; seq, the account's newest",
     ),
     Key(name="dc:feed", type="zset", holds="<joined at>:<user> of everybody"),
     Key(
         name="dc:{<session>}:session",
         type="hash",
-        holds="user, expires_at; ended, once it is: then it stays so, whatever comes",
-        ttl="until expires_at; 30 days where only the end is known",
+        holds="user, role, ends_at; expires_at as of seq; ended, once it is: then it stays so, whatever comes",
+        ttl="until ends_at; 30 days where that isn't known",
     ),
     Key(
         name="dc:{<user>}:presence",

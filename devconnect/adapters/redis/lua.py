@@ -25,7 +25,7 @@ return 1
 """)
 
 PUT_USER = Script("""
--- KEYS user; ARGV seq, then field, value, ...
+-- KEYS user, then whatever goes with a closed account; ARGV seq, then field, value, ...
 local seq = tonumber(ARGV[1])
 for i = 2, #ARGV, 2 do
   local stored = redis.call('HGET', KEYS[1], ARGV[i] .. ':seq')
@@ -37,12 +37,23 @@ local newest = redis.call('HGET', KEYS[1], 'seq')
 if not newest or seq > tonumber(newest) then
   redis.call('HSET', KEYS[1], 'seq', ARGV[1])
 end
+for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
 """)
 
 PUT_SESSION = Script("""
--- KEYS session; ARGV user, expires_at. What has ended keeps its mark, and goes when it would have ended anyway.
-redis.call('HSET', KEYS[1], 'user', ARGV[1], 'expires_at', ARGV[2])
-redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+-- KEYS session; ARGV seq, user, expires_at, milliseconds to keep a session for of which only this is known, then, where
+-- they are known, role and ends_at. What has ended keeps its mark, and goes when it would have ended at the latest.
+redis.call('HSET', KEYS[1], 'user', ARGV[2])
+local stored = redis.call('HGET', KEYS[1], 'seq')
+if not stored or tonumber(ARGV[1]) > tonumber(stored) then
+  redis.call('HSET', KEYS[1], 'expires_at', ARGV[3], 'seq', ARGV[1])
+end
+if ARGV[5] then
+  redis.call('HSET', KEYS[1], 'role', ARGV[5], 'ends_at', ARGV[6])
+  redis.call('PEXPIREAT', KEYS[1], ARGV[6])
+elseif redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 """)
 
 END_SESSION = Script("""
@@ -54,7 +65,8 @@ end
 """)
 
 SET_PRESENCE = Script("""
--- KEYS presence; ARGV device, until, at, seq, milliseconds that a device is kept for
+-- KEYS presence, user; ARGV device, until, at, seq, milliseconds that a device is kept for
+if redis.call('HGET', KEYS[2], 'deleted') == '1' then return end
 local field = 'd:' .. ARGV[1]
 local stored = redis.call('HGET', KEYS[1], field)
 if not stored or tonumber(ARGV[4]) > tonumber(string.match(stored, ':(%d+):')) then
@@ -166,7 +178,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[3])
 """)
 
 ADD_NOTIFICATION = Script("""
--- KEYS notifications, unread, marks; ARGV id, member (id|JSON), how many are kept, how many unread ones
+-- KEYS notifications, unread, marks, user; ARGV id, member (id|JSON), how many are kept, how many unread ones
+if redis.call('HGET', KEYS[4], 'deleted') == '1' then return end
 -- '}' follows '|': what lies between are the members of this id.
 local there = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. ARGV[1] .. '|', '(' .. ARGV[1] .. '}', 'LIMIT', 0, 1)
 if #there > 0 then return end

@@ -14,10 +14,12 @@ from devconnect.domain.model import UNREAD_KEPT
 from devconnect.domain.projections import (
     AddNotification,
     AppendMessage,
+    DelUser,
     EndSession,
     ListUser,
     MarkNotificationsRead,
     MovePosition,
+    MoveSession,
     PutRelation,
     PutSession,
     PutUser,
@@ -88,8 +90,27 @@ def _list_user(update: ListUser) -> Command:
     return ("ZADD", keys.FEED, 0, keys.dated(update.at, update.user))
 
 
+def _del_user(update: DelUser) -> Command:
+    fields = [text for item in update.fields.items() for text in item]
+    gone = [keys.presence(update.user), *_inbox(update.user)]
+    return lua.PUT_USER([keys.user(update.user), *gone], update.seq, *fields)
+
+
 def _put_session(update: PutSession) -> Command:
-    return lua.PUT_SESSION([keys.session(update.session)], update.user, update.expires_at)
+    return lua.PUT_SESSION(
+        [keys.session(update.session)],
+        update.seq,
+        update.user,
+        update.expires_at,
+        _ms(keys.TOMBSTONE_TTL),
+        update.role,
+        update.ends_at,
+    )
+
+
+def _move_session(update: MoveSession) -> Command:
+    kept = _ms(keys.TOMBSTONE_TTL)
+    return lua.PUT_SESSION([keys.session(update.session)], update.seq, update.user, update.expires_at, kept)
 
 
 def _end_session(update: EndSession) -> Command:
@@ -98,7 +119,8 @@ def _end_session(update: EndSession) -> Command:
 
 def _set_presence(update: SetPresence) -> Command:
     kept = _ms(keys.DEVICE_KEPT)
-    return lua.SET_PRESENCE([keys.presence(update.user)], update.session, update.until, update.at, update.seq, kept)
+    own = [keys.presence(update.user), keys.user(update.user)]
+    return lua.SET_PRESENCE(own, update.session, update.until, update.at, update.seq, kept)
 
 
 def _put_relation(update: PutRelation) -> Command:
@@ -145,9 +167,8 @@ def _put_talks(update: PutTalks) -> Command:
 
 def _add_notification(update: AddNotification) -> Command:
     member = f"{update.notification}|{msgspec.json.encode(update).decode()}"
-    return lua.ADD_NOTIFICATION(
-        _inbox(update.user), update.notification, member, keys.NOTIFICATIONS_KEPT, keys.UNREAD_KEPT
-    )
+    own = [*_inbox(update.user), keys.user(update.user)]
+    return lua.ADD_NOTIFICATION(own, update.notification, member, keys.NOTIFICATIONS_KEPT, keys.UNREAD_KEPT)
 
 
 def _mark_read(update: MarkNotificationsRead) -> Command:
@@ -166,7 +187,9 @@ def _ms(span: timedelta) -> int:
 _COMMANDS: dict[type, Callable[[Any], Command]] = {
     PutUser: _put_user,
     ListUser: _list_user,
+    DelUser: _del_user,
     PutSession: _put_session,
+    MoveSession: _move_session,
     EndSession: _end_session,
     SetPresence: _set_presence,
     PutRelation: _put_relation,

@@ -12,7 +12,7 @@ from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain import presence
 from devconnect.domain.model import RelationState
 from devconnect.domain.projections import AddNotification
-from devconnect.events.facts import Profile
+from devconnect.events.facts import Privacy, Profile
 from devconnect.ports.reads import (
     ConversationView,
     MessageView,
@@ -29,10 +29,23 @@ from devconnect.ports.reads import (
 
 #: A page of the feed looks at so many people at most: it may be short, and still have a next one.
 FEED_SCAN = 5_000
-_USER_FIELDS = ("email", "tier", "role", "created_at", "profile", "seq")
+_USER_FIELDS = (
+    "email",
+    "tier",
+    "role",
+    "created_at",
+    "profile",
+    "seq",
+    "updated_at",
+    "email_verified",
+    "privacy",
+    "deleted",
+)
+_SESSION_FIELDS = ("user", "expires_at", "ended", "ends_at", "role")
 _NOTIFICATION = msgspec.json.Decoder(AddNotification)
 _STATES: dict[str, RelationState] = {state: state for state in get_args(RelationState)}
 _PROFILE = msgspec.json.Decoder(Profile)
+_PRIVACY = msgspec.json.Decoder(Privacy)
 _EPOCH: Command = ("GET", keys.EPOCH)
 
 
@@ -54,7 +67,7 @@ class RedisReads:
 
         A server that was started a moment ago may have missed the end of a session: it is believed in nothing but ends.
         """
-        login: Command = ("HMGET", keys.session(session), "user", "expires_at", "ended")
+        login: Command = ("HMGET", keys.session(session), *_SESSION_FIELDS)
         sure = lua.SESSIONS_KNOWN([keys.session(session)])
         epoch, witness, found, account = await run(self._client, [_EPOCH, sure, login, _user_command(user)])
         view = _session_view(session, found)
@@ -240,9 +253,10 @@ def _user_command(user: str) -> Command:
 
 def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
     """None also for a user of whom only a part has come yet."""
-    if None in fields:
+    *known, deleted = fields
+    if None in known:
         return None
-    email, tier, role, created_at, profile, seq = fields
+    email, tier, role, created_at, profile, seq, updated_at, verified, privacy = known
     return UserView(
         id=user,
         email=email,
@@ -251,14 +265,26 @@ def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
         role=role,
         created_at=int(created_at),
         seq=int(seq),
+        updated_at=int(updated_at),
+        email_verified=verified == "1",
+        privacy=_PRIVACY.decode(privacy),
+        deleted=deleted == "1",
     )
 
 
 def _session_view(session: str, fields: Sequence[Any]) -> SessionView | None:
-    user, expires_at, ended = fields
-    if user is None:
+    """None also for an open session of which only its renewal has come yet."""
+    user, expires_at, ended, ends_at, role = fields
+    if user is None or (ended is None and role is None):
         return None
-    return SessionView(id=session, user=user, expires_at=int(expires_at or 0), ended=ended is not None)
+    return SessionView(
+        id=session,
+        user=user,
+        expires_at=int(expires_at or 0),
+        ended=ended is not None,
+        ends_at=int(ends_at or 0),
+        role=role or "member",
+    )
 
 
 def _relation(user: str, other: str, stored: str | None) -> RelationView:
