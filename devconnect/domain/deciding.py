@@ -41,7 +41,7 @@ class Answer(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give.
 
-    Also passwords to set, and, once the documents are written, e-mail addresses to let go of; `taken_back` are commands
+    Also passwords to set, and, once the documents are written, e-mail addresses to let go of. `taken_back` are commands
     of before whose results say what was deleted since.
     """
 
