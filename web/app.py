@@ -25,6 +25,7 @@ from devconnect.domain.model import Decision
 from devconnect.events.topics import EVENT_TOPICS, USER_EVENTS
 from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
+from devconnect.ports.metrics import ENDS_AGE
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
@@ -101,7 +102,7 @@ def build(settings: Settings) -> web.Application:
         keys=keys,
         id_secret=id_secret(settings),
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
-        scrape=lambda: (CONTENT_TYPE, metrics.expose()),
+        scrape=lambda: _scraped(metrics, ends),
     )
 
     async def running(_: web.Application) -> AsyncIterator[None]:
@@ -130,6 +131,11 @@ def build(settings: Settings) -> web.Application:
     app = create_app(parts)
     app.cleanup_ctx.append(running)
     return app
+
+
+def _scraped(metrics: PrometheusMetrics, ends: SessionEnds) -> tuple[str, bytes]:
+    metrics.set(ENDS_AGE, to=ends.age())
+    return CONTENT_TYPE, metrics.expose()
 
 
 async def _follow(keys: Keyring) -> None:
