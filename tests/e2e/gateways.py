@@ -4,12 +4,10 @@ import http.client
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ import redis
 from devconnect import stack
 from devconnect.runner.plan import ROOT
 from devconnect.stack import ports
-from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Reply, Unanswered, join
+from tests.e2e.people import PATIENCE, Person, Reply, Unanswered, join
 from tests.e2e.system import System, wait_until
 
 T = TypeVar("T")
@@ -76,8 +74,8 @@ class Beside:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Beside":
-        """Returns when it is ready."""
+    def start(self, *, ready: bool = True) -> "Beside":
+        """Returns when it is ready; or, with a part that stands still, when it serves at all."""
         with Path(f"{self._system.log}.{self.port}").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "web", "--processes", str(self._processes)],
@@ -87,8 +85,14 @@ class Beside:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._is_ready, PATIENCE, "the other gateway ready")
+        wait_until(self._is_ready if ready else self._is_live, PATIENCE, "the other gateway ready")
         return self
+
+    def _is_live(self) -> bool:
+        try:
+            return ask(self.url, "GET", "/health/live").reply.status == 200
+        except Unanswered:
+            return False
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -118,6 +122,7 @@ class Twins:
     def __init__(self, folder: Path, **env: str) -> None:
         self.system = System(folder, **{**GENEROUS, **env})
         self.beside = Beside(self.system, processes=2)
+        self._operator: Person | None = None
 
     def start(self) -> "Twins":
         """Returns when both are ready."""
@@ -140,8 +145,33 @@ class Twins:
         return redis.Redis.from_url(stack.addresses(self.system.settings).redis, decode_responses=True)
 
     def people(self, *names: str) -> list[Person]:
-        """New people, known to all gateways."""
-        return join(self.system, *names)
+        """New people."""
+        return at_once([lambda name=name: join(self.system, name)[0] for name in names])
+
+    def operator(self) -> Person:
+        """An operator, the same each time."""
+        if self._operator is None:
+            [found] = self.people("Opal")
+            done = self.system.cli("users", "set-role", found.email, "operator")
+            assert done.returncode == 0, done
+            self._operator = anew(found, "operator")
+        return self._operator
+
+    def give_role(self, person: Person, role: str) -> Person:
+        """By the operator; the person in a session that has it."""
+        self.operator().do("PUT", f"/v1/users/{person.user}/role", {"role": role})
+        return anew(person, role)
+
+
+def anew(person: Person, role: str) -> Person:
+    """The same person in a new session, which has this role."""
+
+    def look() -> Person | None:
+        token = Person.log_in(person.client, person.email)["token"]
+        found = Person(person.client, person.email, person.user, token)
+        return found if found.read("/v1/me")["role"] == role else None
+
+    return wait_until(look, PATIENCE, f"a session of the role {role}")
 
 
 @contextmanager
@@ -155,15 +185,19 @@ def running(folder: Path, **env: str) -> Iterator[Twins]:
 
 
 @contextmanager
-def paused(*pids: int) -> Iterator[None]:
-    """These processes stand still (SIGSTOP) meanwhile."""
+def paused(*pids: int) -> Iterator[Callable[[], None]]:
+    """These processes stand still (SIGSTOP) until the end, or until what is given is called."""
+
+    def go_on() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        yield
+        yield go_on
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        go_on()
 
 
 def up(system: System) -> None:

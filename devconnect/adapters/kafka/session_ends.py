@@ -58,7 +58,7 @@ class SessionEnds(EndedSessions):
     async def start(self) -> None:
         """Begin to follow; returns when all is known that there was, so that nobody is let in before.
 
-        A Kafka that can't be reached isn't waited for, one that hangs for `FIRST` seconds; both are tried again for ever.
+        A Kafka that can't be reached isn't waited for, one that hangs is for `FIRST` seconds; each is tried for ever.
         """
         self._follower = asyncio.create_task(self._follow(), name="session-ends")
         with contextlib.suppress(TimeoutError):
