@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from agents.rebuild import RebuildProjections
 from devconnect.adapters.redis import calls, cursors, feed_reads, keys
 from devconnect.adapters.redis.calls import Client
-from devconnect.adapters.redis.connect import close, connect
+from devconnect.adapters.redis.connect import close, connect, connect_fast
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.adapters.redis.reads import RedisReads
 from devconnect.domain.feed import DAY_MS, FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser
@@ -83,6 +83,20 @@ async def test_who_shares_more_comes_first_then_who_was_here_last_then_everybody
     by_activity = ["none", "none-late", "one-late", "two", "one-early", "all"]
     assert await whole(reads) == by_activity
     assert await whole(reads, "a skill of nobody's") == by_activity
+
+
+async def test_over_the_gateways_own_connection_it_is_the_same(own_server: Server) -> None:
+    """That one speaks the other protocol, which answers with numbers and in pairs."""
+    pooled, fast = connect(own_server.url), connect_fast(own_server.url)
+    try:
+        people = [person(f"u{n}", *("python", "go")[: n % 3], at=NOW - n // 2) for n in range(9)]
+        usual = await complete(pooled, people)
+        for skills in ((), ("python",), ("go", "python")):
+            for limit in (1, 2, 200):
+                assert await whole(RedisReads(fast), *skills, limit=limit) == await whole(usual, *skills)
+    finally:
+        await close(pooled)
+        await close(fast)
 
 
 @pytest.mark.parametrize("skills", [(), ("python",)])

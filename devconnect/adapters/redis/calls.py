@@ -25,7 +25,7 @@ from devconnect.adapters.redis.line import Command
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 
-__all__ = ["Client", "Command", "Pooled", "Script", "Witness", "load", "reaching", "run", "run_all"]
+__all__ = ["Client", "Command", "Pooled", "Script", "Witness", "load", "reaching", "run", "run_all", "scored"]
 
 #: The workers', and everybody's on a cluster.
 Pooled = Redis | RedisCluster
@@ -132,6 +132,13 @@ async def run_all(client: Client, commands: Sequence[Command]) -> list[Any]:
     for start in range(0, len(commands), CHUNK):
         answers += await run(client, commands[start : start + CHUNK])
     return answers
+
+
+def scored(answer: Sequence[Any]) -> list[tuple[str, str]]:
+    """Members and scores of a WITHSCORES: a flat list of texts from one protocol, pairs with a number from the other."""
+    if answer and isinstance(answer[0], list):
+        return [(member, repr(score).removesuffix(".0")) for member, score in answer]
+    return list(zip(answer[::2], answer[1::2], strict=True))
 
 
 async def load(client: Client) -> None:

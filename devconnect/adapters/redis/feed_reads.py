@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from devconnect.adapters.redis import cursors, keys
-from devconnect.adapters.redis.calls import Client, Command, Script, run
+from devconnect.adapters.redis.calls import Client, Command, Script, run, scored
 from devconnect.domain.feed import Candidate, ranked
 from devconnect.ports.reads import CursorExpiredError, Page
 from devconnect.ports.truth import UnavailableError
@@ -175,7 +175,7 @@ class _Reader:
         """The most active of each skill, with their activity."""
         most = keys.RANKED // max(1, len(skills))
         lists = await self._ask([("ZREVRANGE", keys.skill(skill), 0, most - 1, "WITHSCORES") for skill in skills])
-        return {user: float(at) for flat in lists for user, at in zip(flat[::2], flat[1::2], strict=True)}
+        return {user: float(at) for found in lists for user, at in scored(found)}
 
     async def _from_ranking(self, place: _Place, ids: Sequence[str]) -> None:
         """What the ranking has from there on, up to what is wanted."""
@@ -190,8 +190,8 @@ class _Reader:
         scanned, block = 0, max(100, 2 * self._limit)
         while scanned < SCAN and len(self._found) <= self._limit:
             below: Command = ("ZREVRANGEBYSCORE", keys.ACTIVE, place.active, "-inf", "WITHSCORES", "LIMIT", 0, block)
-            (flat,) = await self._ask([below])
-            read = [_Place(place.ranking, None, at, user) for user, at in zip(flat[::2], flat[1::2], strict=True)]
+            (found,) = await self._ask([below])
+            read = [_Place(place.ranking, None, at, user) for user, at in scored(found)]
             # Of those in the same place they come by their names, downwards.
             rest = [each for each in read if not (each.same_as(place) and each.user >= place.user)]
             await self._add([(each.user, each) for each in rest if each.user not in ranking])

@@ -49,12 +49,12 @@ class RedisFreshness:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def applied(self, topic: str, partition: int) -> int:
-        """The highest seq of the partition that is in the read models; 0 where that isn't known."""
+    async def applied(self, topic: str, partition: int) -> int | None:
+        """The highest seq of the partition that is in the read models; None while Redis can't say."""
         try:
-            return await self._look((topic, partition)) or 0
+            return await self._look((topic, partition))
         except UnavailableError:
-            return 0
+            return None
 
     async def wait(self, topic: str, partition: int, seq: int, seconds: float) -> bool:
         """Whether all up to `seq` is in the read models, or comes to be so in time; False at once without Redis."""
@@ -62,7 +62,7 @@ class RedisFreshness:
         if self._seqs.get(place, 0) >= seq:
             return True
         if seconds <= 0:
-            return await self.applied(topic, partition) >= seq
+            return (await self.applied(topic, partition) or 0) >= seq
         waiting = self._waiting.get(place)
         if waiting is None:
             waiting = self._waiting[place] = _Waiting()
