@@ -28,7 +28,7 @@ def route_of(request: web.Request) -> str:
 
 async def read_body(request: web.Request, kind: type[B]) -> B:
     """The JSON body as a value of this type."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+    if request.headers.get("Content-Type") != "application/json" and not _is_json(request):
         raise ProblemError("unsupported_media_type", "Send the body as `Content-Type: application/json`, in UTF-8.")
     raw = await request.read()
     try:
@@ -37,6 +37,11 @@ async def read_body(request: web.Request, kind: type[B]) -> B:
         raise _invalid(str(exc)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProblemError("malformed_json", f"The body must be one JSON object in UTF-8: {exc}.") from None
+
+
+def _is_json(request: web.Request) -> bool:
+    charset = (request.charset or "utf-8").lower()
+    return request.content_type == "application/json" and charset in ("utf-8", "utf8")
 
 
 def _invalid(text: str) -> ProblemError:
