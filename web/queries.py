@@ -49,7 +49,7 @@ class PresenceQuery(Query, frozen=True):
         Meta(
             min_length=32,
             max_length=200 * 33 - 1,
-            pattern="^[0-9a-f]{32}(,[0-9a-f]{32}){0,199}$",
+            pattern="^[0-9a-f]{32}(?:,[0-9a-f]{32}){0,199}$",
             description="1 to 200 user ids, with commas between them.",
         ),
     ]
