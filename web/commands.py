@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
 from aiohttp import web
+from multidict import istr
 
 from devconnect.domain.model import Decision
 from devconnect.events.base import new_id, seq_of, type_of
@@ -22,7 +23,7 @@ from web.ids import Ids
 from web.problems import ProblemError
 from web.requests import route_of
 
-HEADER = "Command-Id"
+HEADER, KEY, PREFER = istr("Command-Id"), istr("Idempotency-Key"), istr("Prefer")
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
 #: Commands of people who have no token: whoever has their id, which can't be guessed, may ask what became of them.
@@ -120,10 +121,10 @@ class Commander:
 
         With an Idempotency-Key the id follows from it. ProblemError(invalid_header) when that isn't one.
         """
-        key = request.headers.get("Idempotency-Key")
+        key = request.headers.get(KEY)
         if key is not None and not 1 <= len(key) <= 128:
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 characters.")
-        prefer = request.headers.get("Prefer")
+        prefer = request.headers.get(PREFER)
         wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
         return Order(
             id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),
