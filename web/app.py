@@ -22,9 +22,10 @@ from devconnect.adapters.redis.near_reads import reads_on
 from devconnect.adapters.redis.wire import Wire
 from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
-from devconnect.events.topics import EVENT_TOPICS
+from devconnect.events.topics import EVENT_TOPICS, USER_EVENTS
 from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
+from devconnect.ports.metrics import ENDS_AGE
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
@@ -75,10 +76,14 @@ def build(settings: Settings) -> web.Application:
     desk = RedisAnswerDesk(redis, listener, decided)
     keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, partitions=settings.partitions)
     freshness = RedisFreshness(redis, [topic.name for topic in EVENT_TOPICS], settings.partitions)
+
+    def caught_up(user: str, since: int) -> bool:
+        return freshness.as_of(kafka.partition_of(user), USER_EVENTS.name) >= since
+
     breaker = Breaker(clock)
     allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), breaker, metrics)
     parts = Parts(
-        cache=reads_on(redis, metrics=metrics),
+        cache=reads_on(redis, metrics=metrics, caught_up=caught_up),
         database=database,
         accounts=database,
         library=database,
@@ -97,7 +102,7 @@ def build(settings: Settings) -> web.Application:
         keys=keys,
         id_secret=id_secret(settings),
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
-        scrape=lambda: (CONTENT_TYPE, metrics.expose()),
+        scrape=lambda: _scraped(metrics, ends),
     )
 
     async def running(_: web.Application) -> AsyncIterator[None]:
@@ -126,6 +131,11 @@ def build(settings: Settings) -> web.Application:
     app = create_app(parts)
     app.cleanup_ctx.append(running)
     return app
+
+
+def _scraped(metrics: PrometheusMetrics, ends: SessionEnds) -> tuple[str, bytes]:
+    metrics.set(ENDS_AGE, to=ends.age())
+    return CONTENT_TYPE, metrics.expose()
 
 
 async def _follow(keys: Keyring) -> None:

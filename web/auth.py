@@ -37,9 +37,13 @@ class Gate:
     def at_hand(self, request: web.Request) -> Caller | None:
         """Who asks, where that is known without asking anybody; None says nothing: ask `admit`."""
         header = request.headers.get("Authorization")
-        if header is None or header[:7].lower() != "bearer ":
+        if header is None:
+            token = self._token(request)
+        elif header[:7].lower() == "bearer ":
+            token = header[7:]
+        else:
             return None
-        claims = self._tokens.read(header[7:])
+        claims = self._tokens.read(token)
         if claims is None or self._ends.ended(claims.session):
             return None
         found = self._cache.remembered(claims.session, claims.user)
@@ -49,6 +53,10 @@ class Gate:
 
     async def admit(self, request: web.Request) -> Caller:
         """Who asks; ProblemError(not_logged_in) when that can't be said, or their session is over."""
+        return await self.let_in(self.claims(request))
+
+    def claims(self, request: web.Request) -> Claims:
+        """What the request's token says; ProblemError(not_logged_in) unless it is one of ours, and not over."""
         claims = self._tokens.read(self._token(request))
         if claims is None:
             raise not_logged_in(
@@ -56,6 +64,10 @@ class Gate:
             )
         if self._ends.ended(claims.session):
             raise _over()
+        return claims
+
+    async def let_in(self, claims: Claims) -> Caller:
+        """Who asks by these claims; ProblemError(not_logged_in) when their session is over, or isn't known."""
         reading = self._reads.reading()
         session, user = await reading.session(claims.session, claims.user)
         if self._ends.ended(claims.session) or (session is not None and session.ended):

@@ -168,7 +168,11 @@ class Connection(RequestHandler):
             return response, True
         # The loop of the connection looks at this.
         response._keep_alive = request.keep_alive and response.keep_alive is not False
-        transport.write(encoded(response, common))
+        try:
+            data = encoded(response, common)
+        except ValueError as exc:  # a header with a line break in it
+            return await RequestHandler.finish_response(self, request, self.handle_error(request, exc=exc), None)
+        transport.write(data)
         if self._paused:
             try:
                 await self._drain_helper()

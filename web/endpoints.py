@@ -1,6 +1,8 @@
 """Serves operations: who asks, may they, how often, what for; then the read or the command, and its answer."""
 
+import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -78,11 +80,17 @@ class Serving:
         is_private, roles, kind = operation.is_private, ROLES[operation.who], operation.query
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            caller = (self._gate.at_hand(request) or await self._admit(request, roles)) if is_private else None
+            caller = self._gate.at_hand(request) if is_private else None
+            headers: Mapping[str, str] | None
+            if caller is not None:
+                headers = self._limits.read(caller.user.tier, caller.user.id)
+            elif is_private:
+                caller, headers = await self._admit_counted(request)
+            else:
+                headers = None
             if caller is not None and caller.role not in roles:
                 require_role(caller, roles)
             call: AnyCall = Call(self._gateway, request, caller)
-            headers = self._limits.read(caller.user.tier, caller.user.id) if caller else None
             if headers is None:
                 headers = await self._lease(request, caller)
             if not is_private and has_credentials(request, self._gateway.cookies):
@@ -91,9 +99,21 @@ class Serving:
             after = request.headers.get(READ_AFTER)
             if after is not None:
                 headers = {**headers, **await self._wait(after)}
+                if call.caller is not None:
+                    # Who asks may be what they have changed.
+                    call.admit(self._gate.at_hand(request) or await self._admit(request, roles))
             return self._read_response(await handler(call), headers)
 
         return serve
+
+    async def _admit_counted(self, request: web.Request) -> tuple[Caller, Headers]:
+        """Who asks, and what is left of their reads: both are asked for at once, in one round trip."""
+        claims = self._gate.claims(request)
+        taking, asked = self._limits.taking("reads", claims.user), time.monotonic()
+        caller, [allowance] = await asyncio.gather(
+            self._gate.let_in(claims), self._gateway.parts.allowances.take([taking])
+        )
+        return caller, await self._limits.taken("reads", caller.user.tier, taking, allowance, asked)
 
     async def _admit(self, request: web.Request, roles: frozenset[Role]) -> Caller:
         caller = await self._gate.admit(request)
@@ -114,7 +134,9 @@ class Serving:
         if await self._freshness.wait(mark.topic, mark.partition, mark.seq, PATIENCE):
             return {}
         applied = await self._freshness.applied(mark.topic, mark.partition)
-        return {BEHIND: str(mark.behind(applied))}
+        if applied is None and mark.decided:
+            return {}  # the database answers, and has it
+        return {BEHIND: str(mark.behind(applied or 0))}
 
     def _read_response(self, reply: Reply, headers: Mapping[str, str]) -> web.StreamResponse:
         if reply.response is not None:

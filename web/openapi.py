@@ -11,8 +11,8 @@ from devconnect import __version__
 from devconnect.domain.analytics import TABLES
 from web import openapi_headers, openapi_problems
 from web.answers import ProblemAnswer
-from web.operations import Operation
 from web.openapi_problems import PROBLEM_TYPE, problems_of
+from web.operations import Operation
 
 __all__ = ["PROBLEM_TYPE", "build", "problems_of"]
 

@@ -26,4 +26,6 @@ def said(what: str) -> str:
     match = _MATCHING.match(what)
     if match is None:
         return what
-    return next((text for pattern, text in SAID.items() if repr(pattern) == match["pattern"]), "isn't spelled like that")
+    return next(
+        (text for pattern, text in SAID.items() if repr(pattern) == match["pattern"]), "isn't spelled like that"
+    )

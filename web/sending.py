@@ -30,7 +30,7 @@ def is_plain(response: web.StreamResponse, request: web.BaseRequest) -> TypeGuar
     """Whether this is nothing but a status, headers and a body in one piece. All else is left to aiohttp."""
     if response.__class__ is not web.Response or request.version is not HttpVersion11 or request.method == "HEAD":
         return False
-    if response.status in _BODILESS or response.status < 200 or response.prepared:
+    if response.status in _BODILESS or response.status < 200:
         return False
     if response._cookies or response.chunked or response.compression:
         return False

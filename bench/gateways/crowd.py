@@ -12,8 +12,9 @@ from devconnect.adapters.kafka.gateway import KafkaCommands
 from devconnect.events.base import SYSTEM, Tier, new_id
 from devconnect.events.commands import ChangeTier
 from devconnect.events.topics import USER_COMMANDS, user_commands
+from devconnect.replay.account import Account
 from devconnect.replay.client import Gateway, RefusedError, UnreachableError
-from devconnect.replay.people import Account, open_account
+from devconnect.replay.people import open_account
 from devconnect.settings import Settings
 from devconnect.stack import Addresses
 from devconnect.stack.ports import LOOPBACK
@@ -100,23 +101,23 @@ async def _promote(settings: Settings, addresses: Addresses, people: list[Accoun
 
 
 async def _connect(gateway: Gateway, one: Account, peer: Account) -> None:
-    await gateway.command("/v1/connections", {"user": peer.user, "interest": "interested"}, one.token)
-    await gateway.command(f"/v1/connections/{one.user}/review", {"verdict": "accepted"}, peer.token)
+    await gateway.command("/v1/connections", {"user": peer.user, "interest": "interested"}, one)
+    await gateway.command(f"/v1/connections/{one.user}/review", {"verdict": "accepted"}, peer)
 
 
 async def _talk(gateway: Gateway, talk: Talk) -> None:
     for _ in range(MESSAGES // 2):
         for one, other in (talk, reversed(talk)):
-            await gateway.command(f"/v1/conversations/{other.user}/messages", {"text": TEXT}, one.token)
+            await gateway.command(f"/v1/conversations/{other.user}/messages", {"text": TEXT}, one)
 
 
 async def _arrive(gateway: Gateway, person: Account) -> None:
-    await gateway.ask("PUT", "/v1/me/presence", {"online": True}, person.token, key=new_id())
+    await gateway.ask("PUT", "/v1/me/presence", {"online": True}, person, key=new_id())
 
 
 async def _has_tier(gateway: Gateway, person: Account) -> None:
     deadline = time.monotonic() + PATIENCE
-    while (await gateway.read("/v1/me", person.token))["tier"] != TIER:
+    while (await gateway.read("/v1/me", person))["tier"] != TIER:
         if time.monotonic() > deadline:
             raise BenchError(f"nobody is {TIER} after {PATIENCE:g} s")
         await asyncio.sleep(0.05)
@@ -125,7 +126,7 @@ async def _has_tier(gateway: Gateway, person: Account) -> None:
 async def _can_read(gateway: Gateway, talk: Talk) -> None:
     deadline = time.monotonic() + PATIENCE
     path = f"/v1/conversations/{talk.peer.user}/messages"
-    while len((await gateway.read(path, talk.reader.token))["items"]) < MESSAGES:
+    while len((await gateway.read(path, talk.reader))["items"]) < MESSAGES:
         if time.monotonic() > deadline:
             raise BenchError(f"a conversation can't be read after {PATIENCE:g} s")
         await asyncio.sleep(0.05)

@@ -12,7 +12,7 @@ from bench.gateways.asks import Answer, Ask, request
 from bench.gateways.crowd import MESSAGES, TEXT, TIER, Crowd, Talk
 from bench.rig import python
 from devconnect.events.topics import MESSAGE_COMMANDS
-from devconnect.replay.people import Account
+from devconnect.replay.account import Account
 from devconnect.runner.plan import GATEWAY, ROOT, read_procfile
 
 #: Limits that count every request, and refuse none. A second long: leases are asked for all the time.

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from devconnect.cli.errors import CliError
 from devconnect.cli.users import set_role
 from devconnect.replay import plan, trace
-from devconnect.replay.client import RefusedError, UnreachableError
+from devconnect.replay.client import LimitedError, RefusedError, UnreachableError
+from devconnect.replay.limits import TOO_TIGHT
 from devconnect.replay.report import Summary, lines
 from devconnect.replay.session import Options, replay as play
 from devconnect.settings import Settings, reachable
@@ -97,6 +98,8 @@ def _play(settings: Settings, options: Options, *, quiet: bool) -> Summary:
 
 
 def _advice(error: Exception, options: Options) -> str:
+    if isinstance(error, LimitedError):
+        return f"the gateway's limits are in the way ({error}): {TOO_TIGHT}"
     if isinstance(error, UnreachableError):
         return f"{error}: is it running (`make run`), and is {options.url} its address (--url)?"
     return f"the analyst was refused ({error}); give a token of one with --analyst-token"

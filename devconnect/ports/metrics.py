@@ -72,6 +72,12 @@ NEAR_LOSSES = Metric(
     name="near_cache_losses", kind="counter", help="Times that all was forgotten, since the connection was lost."
 )
 
+ENDS_AGE = Metric(
+    name="session_ends_age_seconds",
+    kind="gauge",
+    help="Seconds since all ends of sessions that Kafka had were known to this gateway.",
+)
+
 # The fleet.
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
 BATCH_RECORDS = Metric(
@@ -187,6 +193,7 @@ ALL: tuple[Metric, ...] = (
     NEAR_MISSES,
     NEAR_INVALIDATIONS,
     NEAR_LOSSES,
+    ENDS_AGE,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,

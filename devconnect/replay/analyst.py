@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from devconnect.replay.account import Account
 from devconnect.replay.client import Gateway, RefusedError, UnreachableError
 from devconnect.replay.compare import Counts, Difference, Seen, compare
-from devconnect.replay.people import open_account
+from devconnect.replay.people import log_in, sign_up
 from devconnect.replay.plan import COLUMNS, Activity, Tally
 
 #: Seconds between two looks at the tables.
@@ -27,21 +28,21 @@ Promote = Callable[[str], Awaitable[None]]
 
 
 class Analyst:
-    """Reads the tables with a token."""
+    """Reads the tables as an account that may, or with a token of one."""
 
-    def __init__(self, gateway: Gateway, token: str) -> None:
+    def __init__(self, gateway: Gateway, who: Account | str) -> None:
         self._gateway = gateway
-        self._token = token
+        self._who = who
         #: Minutes from here on are looked at: older ones leave the table while a replay goes on.
         self._since = (int(time.time()) - 3600) * 1000
 
     @classmethod
     async def appoint(cls, gateway: Gateway, run: str, promote: Promote) -> "Analyst":
-        """Signs an analyst up, has the role given to it, and waits until the gateway lets it read."""
-        email = f"analyst.{run}@example.org"
-        account = await open_account(gateway, email, secrets.token_urlsafe(16), "Replay's analyst")
+        """Signs an analyst up, has the role given to it, logs in with it, and waits until the gateway lets it read."""
+        email, password = f"analyst.{run}@example.org", secrets.token_urlsafe(16)
+        await sign_up(gateway, email, password, "Replay's analyst")
         await promote(email)
-        analyst = cls(gateway, account.token)
+        analyst = cls(gateway, await log_in(gateway, email, password))
         deadline = time.monotonic() + ROLE_PATIENCE
         while True:
             try:
@@ -58,7 +59,7 @@ class Analyst:
         cursor = ""
         while True:
             path = f"/v1/analytics/tables/{table}?limit=200{cursor}"
-            page = await self._gateway.read(path, self._token, patience=patience)
+            page = await self._gateway.read(path, self._who, patience=patience)
             found += page["items"]
             if page["next"] is None:
                 return found

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
+from devconnect.replay.account import Account
+
 #: Answers after which the same request is tried again: too many requests, or something behind is down.
-TRY_AGAIN = frozenset((429, 502, 503, 504))
+LIMITED = 429
+TRY_AGAIN = frozenset((LIMITED, 502, 503, 504))
 #: The header that names the command.
 COMMAND = "Command-Id"
 #: Seconds between the tries of a request that nobody answers, and between two questions for a command's result.
@@ -36,12 +39,25 @@ class UnreachableError(Exception):
     """The gateway could not do it for longer than our patience lasts."""
 
 
+class LimitedError(UnreachableError):
+    """The gateway's limits don't allow it (429) for longer than our patience lasts; the text is the gateway's own."""
+
+
 class Answer(NamedTuple):
     """One HTTP answer; `body` is {} where it isn't a JSON object."""
 
     status: int
     headers: Mapping[str, str]
     body: dict[str, Any]
+
+
+class Request(NamedTuple):
+    """One request, however often it is sent; `key` is its Idempotency-Key."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    key: str | None = None
 
 
 class Done(NamedTuple):
@@ -53,11 +69,12 @@ class Done(NamedTuple):
 
 @dataclass(slots=True)
 class Measured:
-    """What the requests have shown. `retried` counts repeated requests, `pending` the answers of 202."""
+    """What the requests have shown. `retried` counts repeated ones, `pending` the answers of 202, `limited` of 429."""
 
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     retried: int = 0
     pending: int = 0
+    limited: int = 0
 
 
 class Pace:
@@ -79,7 +96,10 @@ class Pace:
 
 
 class Gateway:
-    """Requests to one gateway, at most `concurrency` of them at once. `patience`: seconds that a trouble may last."""
+    """Requests to one gateway, at most `concurrency` of them at once. `patience`: seconds that a trouble may last.
+
+    Who asks is an account, whose token is renewed when it is over, or a token, or nobody.
+    """
 
     def __init__(
         self,
@@ -97,34 +117,50 @@ class Gateway:
         self._pace = Pace(rate)
         self._patience = patience
 
-    async def command(self, path: str, body: Mapping[str, Any], token: str | None = None) -> dict[str, Any]:
+    async def command(self, path: str, body: Mapping[str, Any], who: Account | str | None = None) -> dict[str, Any]:
         """Posts a command of its own key and returns its result, as `ask` does."""
-        return (await self.ask("POST", path, body, token, key=uuid.uuid4().hex)).result
+        return (await self.ask("POST", path, body, who, key=uuid.uuid4().hex)).result
 
     async def ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None = None, *, key: str
+        self, method: str, path: str, body: Mapping[str, Any] | None, who: Account | str | None = None, *, key: str
     ) -> Done:
         """What becomes of the command of this Idempotency-Key, however often it must be asked for.
 
-        What a 202 says beside the command (a log-in's token) is in the result, too.
+        What a 202 says beside the command (a log-in's tokens) is in the result, too.
 
         Raises:
             RefusedError: the command was turned down.
             UnreachableError: no answer within the patience.
         """
-        answer = await self._until_answered(method, path, body, token, key=key)
+        answer = await self._until_answered(Request(method, path, body, key), who)
         command = answer.headers.get(COMMAND, "")
         if answer.status != 202:
             return Done(command, answer.body)
         self.measured.pending += 1
-        result = await self._decided(answer, token)
+        result = await self._decided(answer, who)
         return Done(command, {**answer.body, **result})
 
-    async def read(self, path: str, token: str, *, patience: float | None = None) -> dict[str, Any]:
+    async def read(self, path: str, who: Account | str, *, patience: float | None = None) -> dict[str, Any]:
         """The body of a GET; raises what `command` raises, by a patience of its own if one is given."""
-        return (await self._until_answered("GET", path, None, token, patience=patience)).body
+        return (await self._until_answered(Request("GET", path), who, patience)).body
 
-    async def _decided(self, pending: Answer, token: str | None) -> dict[str, Any]:
+    async def renew(self, renewal_token: str, *, key: str) -> Done:
+        """The next tokens of a session; raises what `ask` raises.
+
+        Only the answer of a renewal that is decided has them: a 202 is asked again, under the same key.
+        """
+        request = Request("POST", "/v1/sessions/renew", {"renewal_token": renewal_token}, key)
+        deadline = time.monotonic() + self._patience
+        while True:
+            answer = await self._until_answered(request, None)
+            if answer.status != 202:
+                return Done(answer.headers.get(COMMAND, ""), answer.body)
+            self.measured.pending += 1
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"a renewal is still not decided after {self._patience:g} s")
+            await asyncio.sleep(POLL)
+
+    async def _decided(self, pending: Answer, who: Account | str | None) -> dict[str, Any]:
         """Asks where the 202 says until the command is decided. A gateway that was started anew doesn't know it yet."""
         where = pending.headers.get("Location", "")
         if not where.startswith("/"):
@@ -132,7 +168,7 @@ class Gateway:
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             try:
-                answer = await self._until_answered("GET", where, None, token)
+                answer = await self._until_answered(Request("GET", where), who)
             except RefusedError as error:
                 if error.status != 404:
                     raise
@@ -145,36 +181,60 @@ class Gateway:
         raise UnreachableError(f"{where} is still not decided after {self._patience:g} s")
 
     async def _until_answered(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        token: str | None,
-        *,
-        key: str | None = None,
-        patience: float | None = None,
+        self, request: Request, who: Account | str | None, patience: float | None = None
     ) -> Answer:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if not isinstance(who, Account):
+            return _good(await self._until_heard(request, who, patience))
+        deadline = time.monotonic() + self._patience
+        while True:
+            token = who.token
+            answer = await self._until_heard(request, token, patience)
+            # The next token may be over, too, by the time that its turn has come.
+            if answer.status != 401 or time.monotonic() > deadline or not await self._renewed(who, token):
+                return _good(answer)
+
+    async def _renewed(self, who: Account, spent: str) -> bool:
+        """Whether the account has another token than the one that is over; of many who ask at once one renews it."""
+        async with who.lock:
+            if who.token == spent and who.renewal_token:
+                try:
+                    result = (await self.renew(who.renewal_token, key=uuid.uuid4().hex)).result
+                except RefusedError:
+                    return False
+                who.token, who.renewal_token = str(result["token"]), str(result["renewal_token"])
+            return who.token != spent
+
+    async def _until_heard(self, request: Request, token: str | None, patience: float | None) -> Answer:
+        """The answer, whatever it says, unless that is to try again."""
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        if key:
-            headers["Idempotency-Key"] = key
-        payload = msgspec.json.encode(body) if body is not None else None
+        if request.key:
+            headers["Idempotency-Key"] = request.key
+        payload = msgspec.json.encode(request.body) if request.body is not None else None
         patience = self._patience if patience is None else patience
         trouble_since: float | None = None
         while True:
             try:
-                answer = await self._once(method, path, payload, headers)
+                answer = await self._once(request.method, request.path, payload, headers)
                 trouble, pause = f"status {answer.status}", _pause(answer)
                 if answer.status not in TRY_AGAIN:
-                    return _good(answer)
+                    return answer
+                if answer.status == LIMITED:
+                    self._is_limited(answer, patience)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble, pause = str(error) or type(error).__name__, PAUSE
             trouble_since = trouble_since or time.monotonic()
             if time.monotonic() + pause > trouble_since + patience:
-                raise UnreachableError(f"{method} {self._url}{path}: {trouble}, for {patience:g} s")
+                raise UnreachableError(f"{request.method} {self._url}{request.path}: {trouble}, for {patience:g} s")
             self.measured.retried += 1
             await asyncio.sleep(pause)
+
+    def _is_limited(self, answer: Answer, patience: float) -> None:
+        """Count it; LimitedError where the wait that is asked for is longer than our patience."""
+        self.measured.limited += 1
+        if answer.body.get("code") == "rate_limited" and _asked(answer) > patience:
+            raise LimitedError(str(answer.body.get("detail") or "too many requests"))
 
     async def _once(self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> Answer:
         await self._pace.wait()
@@ -189,9 +249,14 @@ class Gateway:
 
 
 def _pause(answer: Answer) -> float:
+    """Seconds until the next try."""
+    return min(_asked(answer), 30.0)
+
+
+def _asked(answer: Answer) -> float:
     """Seconds that the answer asks us to wait: Retry-After where it is a number."""
     asked = answer.headers.get("Retry-After", "")
-    return min(float(asked), 30.0) if asked.isascii() and asked.isdigit() else PAUSE
+    return float(asked) if asked.isascii() and asked.isdigit() else PAUSE
 
 
 def _good(answer: Answer) -> Answer:

@@ -3,18 +3,14 @@
 import asyncio
 import re
 import secrets
-from typing import Any, NamedTuple
+from typing import Any
 
+from devconnect.replay.account import Account
 from devconnect.replay.client import Gateway
 
 _PLAIN = re.compile(r"[a-z0-9_-]{1,32}")
-
-
-class Account(NamedTuple):
-    """Somebody who is logged in."""
-
-    user: str
-    token: str
+#: Accounts that are opened at once: until it has succeeded each counts as an attempt, and an address has few of these.
+OPENING = 16
 
 
 class People:
@@ -27,6 +23,7 @@ class People:
         self._run = run
         self._password = secrets.token_urlsafe(16)
         self._opened: dict[str, asyncio.Task[Account]] = {}
+        self._doors = asyncio.Semaphore(OPENING)
 
     async def account(self, person: str, group: str) -> Account:
         """The person's account; the first call signs them up with their group as a skill, all others wait for it."""
@@ -49,9 +46,10 @@ class People:
                 task.exception()  # looked at, so that asyncio doesn't complain that nobody has
 
     async def _open(self, person: str, number: int, group: str) -> Account:
-        return await open_account(
-            self._gateway, address(person, number, self._run), self._password, person, {"skills": [group]}
-        )
+        async with self._doors:
+            return await open_account(
+                self._gateway, address(person, number, self._run), self._password, person, {"skills": [group]}
+            )
 
 
 def address(person: str, number: int, run: str) -> str:
@@ -64,14 +62,20 @@ async def open_account(
     gateway: Gateway, email: str, password: str, name: str, more: dict[str, Any] | None = None
 ) -> Account:
     """Signs up and logs in; raises what `Gateway.command` raises."""
-    signed_up = await gateway.command("/v1/users", {"email": email, "password": password, "name": name, **(more or {})})
+    user = await sign_up(gateway, email, password, name, more)
     logged_in = await log_in(gateway, email, password)
-    if signed_up.get("id") != logged_in.user:
-        raise RuntimeError(f"{email} signed up as {signed_up.get('id')} and logged in as {logged_in.user}")
+    if user != logged_in.user:
+        raise RuntimeError(f"{email} signed up as {user} and logged in as {logged_in.user}")
     return logged_in
+
+
+async def sign_up(gateway: Gateway, email: str, password: str, name: str, more: dict[str, Any] | None = None) -> str:
+    """Signs up and returns the user's id; raises what `Gateway.command` raises."""
+    account = await gateway.command("/v1/users", {"email": email, "password": password, "name": name, **(more or {})})
+    return str(account["id"])
 
 
 async def log_in(gateway: Gateway, email: str, password: str) -> Account:
     """Logs in; raises what `Gateway.command` raises."""
     opened = await gateway.command("/v1/sessions", {"email": email, "password": password, "device": "replay"})
-    return Account(str(opened["user"]), str(opened["token"]))
+    return Account(str(opened["user"]), str(opened["token"]), str(opened["renewal_token"]))

@@ -70,7 +70,7 @@ class Player:
         )
         if not step.connects:
             text = f"We met at {meeting.at} (row {meeting.line})"
-            await self._gateway.command(f"/v1/conversations/{second.user}/messages", {"text": text}, first.token)
+            await self._gateway.command(f"/v1/conversations/{second.user}/messages", {"text": text}, first)
             return
-        await self._gateway.command("/v1/connections", {"user": second.user, "interest": "interested"}, first.token)
-        await self._gateway.command(f"/v1/connections/{first.user}/review", {"verdict": "accepted"}, second.token)
+        await self._gateway.command("/v1/connections", {"user": second.user, "interest": "interested"}, first)
+        await self._gateway.command(f"/v1/connections/{first.user}/review", {"verdict": "accepted"}, second)

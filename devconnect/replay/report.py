@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from devconnect.replay.client import Measured
 from devconnect.replay.compare import Difference, others_wrote
+from devconnect.replay.limits import TOO_TIGHT
 from devconnect.replay.plan import Tally
 from devconnect.replay.player import Failure
 
@@ -32,6 +33,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     p99_ms: float
     retried: int
     pending: int
+    limited: int
     equal: bool
     difference_count: int
     differences: list[Difference]
@@ -62,6 +64,8 @@ def summarize(
     notes = []
     if others_wrote(differences):
         notes.append("everybody's tables have grown by more than this run: does somebody else write at the same time?")
+    if measured.limited:
+        notes.append(f"{measured.limited} requests were answered 429: {TOO_TIGHT}")
     return Summary(
         run=run,
         rows=expected.rows,
@@ -76,6 +80,7 @@ def summarize(
         p99_ms=round(1000 * percentile(times, 0.99), 3),
         retried=measured.retried,
         pending=measured.pending,
+        limited=measured.limited,
         equal=not differences and not failures,
         difference_count=len(differences),
         differences=differences[:SHOWN],

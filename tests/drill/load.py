@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from devconnect.domain.presence import LEASE_MS
 from devconnect.events.base import pair_id
+from devconnect.keys import id_secret
 from devconnect.replay.client import Done, Gateway, RefusedError, UnreachableError
-from devconnect.settings import Settings, signing_key
+from devconnect.settings import Settings
 from tests.counting import Fact
 from web.ids import Ids
 
@@ -57,8 +58,8 @@ class Load:
         self.book = Book()
         self.people: list[Person] = []
         self._gateway = gateway
-        self._ids = Ids(signing_key(settings))
-        self._lifetime_ms = settings.token_lifetime * 1000
+        self._ids = Ids(id_secret(settings))
+        self._idle_ms = settings.session_idle * 1000
         self._random = Random(seed)
         self._run, self._many = run, people
         self._keys = itertools.count()
@@ -151,7 +152,7 @@ class Load:
     async def _log_in(self, person: Person) -> str:
         body = {"email": person.email, "password": PASSWORD, "device": "drill"}
         done = await self._ask("POST", "/v1/sessions", body)
-        self._accept(done, "user.logged_in", done and done.result["expires_at"] - self._lifetime_ms, person.user)
+        self._accept(done, "user.logged_in", done and done.result["expires_at"] - self._idle_ms, person.user)
         return str(done.result["token"]) if done else ""
 
     async def _log_in_and_out(self, random: Random, person: Person) -> None:

@@ -199,9 +199,10 @@ def join(system: System, *names: str) -> list[Person]:
 
 
 def set_role(system: System, person: Person, role: str) -> None:
-    """As the machine's operator does it; returns when the gateway knows."""
+    """As the machine's operator does it; returns when the gateway knows. Rights rise in a new session only."""
     done = system.cli("users", "set-role", person.email, role)
     assert (done.returncode, done.stderr) == (0, ""), done
+    person.token = Person.log_in(person.client, person.email)["token"]
     person.sees("/v1/me", lambda account: account["role"] == role)
 
 

@@ -15,16 +15,18 @@ from pymongo.database import Database
 from devconnect import stack
 from devconnect.adapters.redis import keys
 from devconnect.events.base import pair_id
+from devconnect.keys import Keyring
 from devconnect.ports.clock import SystemClock
 from devconnect.replay import plan, trace
 from devconnect.runner.plan import ROOT
-from devconnect.settings import signing_key
 from tests.e2e.kafka import ends
 from tests.e2e.people import PATIENCE, Client, Person
 from tests.e2e.system import System, wait_until
 from web.tokens import Tokens
 
 Document = dict[str, Any]
+#: Milliseconds for which the tokens are good that are made here.
+TOKEN_MS = 600_000
 #: Kind, from whom, and for a message its id.
 Notice = tuple[str, str, str | None]
 
@@ -189,9 +191,10 @@ def _notice(document: Document) -> Notice:
 
 def _tokens(system: System, database: "Database[Document]") -> dict[str, str]:
     """User -> a token for their session, signed as the gateway does: the replay's passwords are gone with it."""
-    tokens = Tokens(signing_key(system.settings), SystemClock())
+    clock = SystemClock()
+    tokens, until = Tokens(Keyring(system.settings, clock), clock), clock.now_ms() + TOKEN_MS
     return {
-        str(each["_id"]): tokens.make(each["_id"], session, login["expires_at"])
+        str(each["_id"]): tokens.access(each["_id"], session, until)
         for each in database["logins"].find()
-        for session, login in each["sessions"].items()
+        for session in each["sessions"]
     }

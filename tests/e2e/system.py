@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import psutil
 
+from devconnect.replay.limits import LIMITS
 from devconnect.runner import state
 from devconnect.runner.plan import ROOT
 from devconnect.settings import Settings
@@ -19,8 +20,10 @@ from devconnect.stack import ports, process
 
 T = TypeVar("T")
 
-#: Passwords are hashed as cheaply as can be; nothing else is different from what people run.
+#: Passwords are hashed as cheaply as can be.
 CHEAP = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "8192", "ARGON2_PARALLELISM": "1"}
+#: What is counted all the same, and refused to nobody: a test does in a minute what a person does in a day.
+GENEROUS = {**LIMITS, "LIMITS_SILVER": LIMITS["LIMITS_FREE"], "LIMITS_GOLD": LIMITS["LIMITS_FREE"]}
 #: Seconds from the start until all is ready (the first start of a machine fetches Kafka), and for the end.
 START, STOP = 100.0, 10.0
 
@@ -46,7 +49,7 @@ class System:
         # Of the machine's own settings none may reach the test.
         foreign = ("_URL", "_PORT")
         own = {name: value for name, value in os.environ.items() if not name.endswith(foreign)}
-        self.env = {**own, **CHEAP, "DATA_DIR": str(self.data_dir), "PORT": str(self.port), **env}
+        self.env = {**own, **CHEAP, **GENEROUS, "DATA_DIR": str(self.data_dir), "PORT": str(self.port), **env}
         self._runner: subprocess.Popen[bytes] | None = None
         self._seen: dict[int, psutil.Process] = {}
 

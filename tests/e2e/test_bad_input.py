@@ -46,7 +46,10 @@ BAD_BODIES = [
     Bad("POST", "/v1/users", {**GOOD, "name": 5}, 400, "invalid_body", "name"),
     Bad("POST", "/v1/users", {**GOOD, "skills": "python"}, 400, "invalid_body", "skills"),
     Bad("POST", "/v1/users", {**GOOD, "email": "nobody"}, 400, "invalid_body", "email"),
-    Bad("POST", "/v1/users", {**GOOD, "password": "short"}, 400, "invalid_body", "password"),
+    Bad("POST", "/v1/users", {**GOOD, "password": ""}, 400, "invalid_body", "password"),
+    Bad("POST", "/v1/users", {**GOOD, "password": "x" * 257}, 400, "invalid_body", "password"),
+    Bad("POST", "/v1/users", {**GOOD, "password": "only 14 chars."}, 422, "password_refused", "password"),
+    Bad("POST", "/v1/users", {**GOOD, "password": "passwordpassword"}, 422, "password_refused", "password"),
     Bad("POST", "/v1/users", {"email": "a@example.org", "password": PASSWORD}, 400, "invalid_body", "name"),
     Bad("PUT", "/v1/me/presence", {"online": "yes"}, 400, "invalid_body", "online"),
     Bad("POST", "/v1/connections", {"user": "OTHER", "interest": "love"}, 400, "invalid_body", "interest"),
@@ -139,10 +142,11 @@ READERS = {
     "user-commands": ["decide-user-commands"],
     "connection-commands": ["decide-connection-commands"],
     "message-commands": ["decide-message-commands"],
-    "user-events": ["fold-user-events", "notify-user-events", "project-user-events"],
+    "user-events": ["erase-user-events", "fold-user-events", "notify-user-events", "project-user-events"],
     "connection-events": ["fold-connection-events", "notify-connection-events", "project-connection-events"],
     "message-events": ["fold-message-events", "notify-message-events", "project-message-events"],
     "notification-events": ["deliver-in-app"],
+    "mail-requests": ["send-mail"],
 }
 
 
@@ -172,7 +176,9 @@ def test_a_record_that_cannot_be_used_is_buried_and_its_neighbours_are_applied(s
         values.append(secrets.token_bytes(1_040_000))  # close to the largest that Kafka takes
     pids = system.pids()
     # Every key of the pair's commands and events, and of its recipient's notifications.
-    key = {"user": ada.user, "notification": bob.user}.get(topic.partition("-")[0], pair_id(ada.user, bob.user))
+    key = {"user": ada.user, "mail": ada.user, "notification": bob.user}.get(
+        topic.partition("-")[0], pair_id(ada.user, bob.user)
+    )
     ada.do("PATCH", "/v1/me", {"headline": "before"})
     first = ada.say(bob, "before")
     places = produce(system, topic, key, values)

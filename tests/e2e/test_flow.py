@@ -56,7 +56,8 @@ def test_from_a_message_to_a_read_one(system: System) -> None:
 
     for mark, place in (("delivered", {"delivered": sent["seq"], "read": 0}), ("read", {"read": sent["seq"]})):
         marked = bob.do("POST", f"/v1/conversations/{ada.user}/{mark}", {"up_to": sent["seq"]})
-        assert marked == {"peer": ada.user, "delivered": sent["seq"], "read": 0, **place}
+        left = 0 if mark == "read" else 1
+        assert marked == {"peer": ada.user, "delivered": sent["seq"], "read": 0, "unread": left, **place}
         ada.sees(
             f"/v1/conversations/{bob.user}/messages",
             lambda body, mark=mark: any(at["user"] == bob.user and at[mark] == sent["seq"] for at in body["positions"]),
@@ -96,16 +97,19 @@ def test_a_message_is_said_once_however_often_it_is_sent(system: System) -> None
 
 
 def test_presence_comes_and_goes(system: System) -> None:
-    ada, bob = join(system, "Ada", "Bob")
+    ada, bob, eve = join(system, "Ada", "Bob", "Eve")
+    ada.connect(bob)
+    path = f"/v1/presence?users={ada.user},{bob.user}"
 
     def presence(online: bool) -> Any:
-        path = f"/v1/presence?users={ada.user},{bob.user}"
         return bob.sees(path, lambda body: body["items"][0]["online"] is online)["items"]
 
     came = ada.do("PUT", "/v1/me/presence", {"online": True})
     assert came["online"] is True
     hers, his = presence(True)
     assert (hers["user"], his["user"], his["online"]) == (ada.user, bob.user, False)
+    # Unless she says otherwise only her connections are shown that.
+    assert [(item["online"], item["last_seen"]) for item in eve.read(path)["items"]] == [(False, 0)] * 2
     ada.do("PUT", "/v1/me/presence", {"online": False})
     hers, _ = presence(False)
     assert 0 < hers["last_seen"] < came["until"]
@@ -150,7 +154,10 @@ def test_after_a_log_out_the_token_is_worth_nothing(system: System) -> None:
         wait_until(lambda: ada.send("GET", "/v1/me").status == 401, PATIENCE, "the log-out")
     for method, path, body in (("GET", "/v1/me", None), ("PATCH", "/v1/me", {"name": "Eve"})):
         reply = ada.send(method, path, body)
-        assert (reply.problem, reply.headers["www-authenticate"]) == ((401, "not_logged_in"), "Bearer")
+        assert (reply.problem, reply.headers["www-authenticate"]) == (
+            (401, "not_logged_in"),
+            'Bearer error="invalid_token"',
+        )
     assert other.read("/v1/me")["name"] == "Ada"
 
 

@@ -58,6 +58,7 @@ class Raw:
         except asyncio.IncompleteReadError as error:
             raise EOFError(error.partial) from None
         first, *lines = head.strip().split("\r\n")
+        assert first.startswith("HTTP/1."), first
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         size = 0 if is_head else int(headers.get("content-length", "0"))
         return Reply(int(first.split(" ")[1]), headers, await self.reader.readexactly(size))

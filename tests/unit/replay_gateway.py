@@ -11,6 +11,9 @@ from aiohttp import web
 
 #: What may go wrong with the n-th POST: answered 503, answered 202, dropped unread, done but the answer lost.
 Fault = str | None
+RENEW = "sessions/renew"
+#: Where one needn't be logged in.
+OPEN = ("users", "sessions", RENEW, "nowhere")
 
 
 class FakeGateway:
@@ -21,9 +24,15 @@ class FakeGateway:
         self.posts = itertools.count(1)
         self.users: dict[str, dict[str, Any]] = {}
         self.tokens: dict[str, str] = {}
+        #: Renewal token -> user.
+        self.renewals: dict[str, str] = {}
+        #: Requests after which a token is over; and what is answered 429 in place of a 201.
+        self.lasts = 10**9
+        self.limited: Callable[[str], tuple[int, str] | None] = lambda path: None
         self.between: dict[frozenset[str], str] = {}
         self.messages: list[tuple[str, str]] = []
         self.events: Counter[str] = Counter()
+        self.used: Counter[str] = Counter()
         self.activity: dict[str, Counter[str]] = {}
         self.answers: dict[str, tuple[int, dict[str, Any]]] = {}
         self.by_command: dict[str, dict[str, Any]] = {}
@@ -38,6 +47,13 @@ class FakeGateway:
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         fault = self.faults(next(self.posts))
+        path = request.match_info["path"]
+        limit = self.limited(path)
+        if limit is not None:
+            problem = {"code": "rate_limited", "status": 429, "detail": limit[1]}
+            return web.json_response(problem, status=429, headers={"Retry-After": str(limit[0])})
+        if path not in OPEN and not self.is_good(request):
+            return web.json_response({"code": "not_logged_in", "status": 401, "detail": "over"}, status=401)
         if fault == "503":
             return web.json_response({"code": "kafka_unavailable"}, status=503, headers={"Retry-After": "0"})
         body = await request.json()
@@ -52,22 +68,24 @@ class FakeGateway:
         if fault == "202" and status < 300:
             command = uuid.uuid4().hex
             self.by_command[command] = {"id": command, "status": "accepted", "result": answer}
-            shown = {"command": {"id": command}, **{name: answer[name] for name in ("token",) if name in answer}}
+            told = ("token", "renewal_token") if path != RENEW else ()
+            shown = {"command": {"id": command}, **{name: answer[name] for name in told if name in answer}}
             return web.json_response(shown, status=202, headers={"Location": f"/v1/commands/{command}"})
         return web.json_response(answer, status=status)
 
     def apply(self, request: web.Request, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         path = request.match_info["path"].split("/")
-        me = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "), "")
+        me = self.tokens.get(bearer(request), "")
         match path:
             case ["users"]:
                 return self.sign_up(body)
             case ["sessions"]:
-                user = self.users[body["email"]]
-                token = uuid.uuid4().hex
-                self.tokens[token] = user["id"]
                 self.events["user.logged_in"] += 1
-                return 201, {"token": token, "user": user["id"]}
+                return 201, self.opened(self.users[body["email"]]["id"])
+            case ["sessions", "renew"]:
+                if body["renewal_token"] not in self.renewals:
+                    return 401, {"code": "token_reused", "status": 401, "detail": "used before"}
+                return 200, self.opened(self.renewals.pop(body["renewal_token"]))
             case ["connections"]:
                 return self.connect(me, body["user"])
             case ["connections", other, "review"]:
@@ -75,6 +93,17 @@ class FakeGateway:
             case ["conversations", other, "messages"]:
                 return self.message(me, other)
         return 404, {"code": "not_found", "status": 404, "detail": "no such page"}
+
+    def opened(self, user: str) -> dict[str, Any]:
+        token, renewal = uuid.uuid4().hex, uuid.uuid4().hex
+        self.tokens[token], self.renewals[renewal] = user, user
+        return {"token": token, "renewal_token": renewal, "user": user}
+
+    def is_good(self, request: web.Request) -> bool:
+        """Whether the token is; each is good for so many requests."""
+        token = bearer(request)
+        self.used[token] += 1
+        return token in self.tokens and self.used[token] <= self.lasts
 
     def sign_up(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if body["email"] in self.users:
@@ -113,6 +142,8 @@ class FakeGateway:
         return web.json_response(self.by_command[request.match_info["id"]])
 
     async def table(self, request: web.Request) -> web.Response:
+        if not self.is_good(request):
+            return web.json_response({"code": "not_logged_in", "status": 401, "detail": "over"}, status=401)
         rows: list[dict[str, Any]] = []
         match request.match_info["name"]:
             case "events_by_type":
@@ -132,6 +163,11 @@ class FakeGateway:
         start = int(request.query.get("cursor", "0"))
         page, more = rows[start : start + 50], start + 50 < len(rows)
         return web.json_response({"items": page, "next": str(start + 50) if more else None})
+
+
+def bearer(request: web.Request) -> str:
+    """The token that it was sent with."""
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 async def _hang_up(request: web.Request) -> web.StreamResponse:

@@ -19,7 +19,7 @@ from bench.gateways.entrants import NAMES, asks, entrants
 from bench.gateways.generator import AnswerError, length_of
 from bench.rig import BenchError
 from devconnect.cli.bench import GATEWAYS
-from devconnect.replay.people import Account
+from devconnect.replay.account import Account
 
 
 def turn(rate: float, p50: float = 1.0, p99: float = 4.0, generator: float = 0.5) -> report.Turn:

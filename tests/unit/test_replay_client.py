@@ -10,10 +10,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from devconnect.domain.allowances import Quota
 from devconnect.replay import analyst, client, plan, trace
-from devconnect.replay.client import Gateway, RefusedError, UnreachableError
+from devconnect.replay.account import Account
+from devconnect.replay.client import Gateway, LimitedError, RefusedError, UnreachableError
+from devconnect.replay.limits import LIMITS
 from devconnect.replay.report import Summary
 from devconnect.replay.session import Options, replay
+from devconnect.runner.plan import ROOT
+from devconnect.settings import Settings
 from tests.unit.replay_gateway import FakeGateway, Fault
 
 ROWS = 200
@@ -155,6 +160,53 @@ async def test_a_gateway_that_stays_away_is_an_error_within_the_patience(file: P
             with pytest.raises(UnreachableError, match=url):
                 await gateway.command("/v1/users", {})
             assert gateway.measured.retried >= 1
+
+
+@pytest.mark.parametrize("fault", [None, "202", "lost"])
+async def test_tokens_that_are_over_are_renewed_and_each_renewal_token_is_used_once(file: Path, fault: Fault) -> None:
+    fake = FakeGateway(lambda number: fault if number % 3 == 0 else None)
+    fake.lasts = 5
+    summary = await play(fake, file)
+    assert summary.equal, summary
+    assert fake.events["user.logged_in"] == 12 + 1
+    assert max(fake.used.values()) > fake.lasts, "some were over"
+    assert len(fake.renewals) == 12 + 1, "each session is the one that was opened at the beginning"
+
+
+async def test_an_account_whose_session_is_over_is_refused_and_not_renewed_for_ever() -> None:
+    fake = FakeGateway()
+    async with serving(fake) as url, aiohttp.ClientSession() as http:
+        gateway = Gateway(http, url, concurrency=1)
+        gone = Account("somebody", "over", "used before")
+        with pytest.raises(RefusedError, match="401 not_logged_in"):
+            await gateway.command("/v1/connections", {"user": "x"}, gone)
+        assert next(fake.posts) == 3, "the command and one renewal"
+
+
+async def test_limits_that_do_not_let_it_go_on_are_told_at_once_in_the_gateways_words(file: Path) -> None:
+    fake = FakeGateway()
+    fake.limited = lambda path: (8640, "At most 10 connection requests a day.") if path == "connections" else None
+    with pytest.raises(ExceptionGroup) as caught:
+        await play(fake, file)
+    assert {str(error) for error in caught.value.exceptions} == {"At most 10 connection requests a day."}
+    assert all(isinstance(error, LimitedError) for error in caught.value.exceptions)
+
+
+async def test_limits_that_are_waited_for_are_told_at_the_end(file: Path) -> None:
+    fake = FakeGateway()
+    turns = iter(range(10**9))
+    fake.limited = lambda path: (0, "At most 20 messages a minute.") if next(turns) % 10 == 0 else None
+    summary = await play(fake, file)
+    assert summary.equal
+    assert summary.limited > 0
+    assert f"{summary.limited} requests were answered 429: start the gateway with LIMITS_FREE=" in summary.notes[0]
+
+
+def test_the_limits_that_are_named_are_settings_that_mean_what_they_must() -> None:
+    free = Settings.load(LIMITS).limits_free
+    assert (free.requests, free.messages, free.reads) == (Quota(10_000, 60), Quota(10_000, 60), Quota(1_000_000, 60))
+    for page in ("README.md", "docs/guide/replay.md"):
+        assert all(f'{name}="{value}"' in (ROOT / page).read_text("utf-8") for name, value in LIMITS.items()), page
 
 
 async def test_a_refusal_names_the_problem() -> None:

@@ -44,6 +44,54 @@ async def test_every_answer_is_dressed_and_a_handler_may_say_otherwise() -> None
             assert headers["content-security-policy"] == csp
 
 
+async def test_answers_that_cant_go_the_quick_way_are_dressed_all_the_same() -> None:
+    async def cookie(_: web.Request) -> web.Response:
+        response = web.json_response({"a": 1})
+        response.set_cookie("session", "x")
+        return response
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5"})
+        await response.prepare(request)
+        await response.write(b"hello")
+        return response
+
+    async def unprepared(_: web.Request) -> web.StreamResponse:
+        return web.StreamResponse(headers={"Content-Length": "0"})
+
+    async def sent(request: web.Request) -> web.Response:
+        response = web.Response(body=b"sent", content_type="text/plain")
+        await response.prepare(request)
+        await response.write_eof()
+        return response
+
+    handlers = {"/cookie": cookie, "/stream": stream, "/unprepared": unprepared, "/sent": sent}
+    async with served(*(web.get(path, handler) for path, handler in handlers.items())) as gateway:
+        raw = await gateway.raw()
+        answer = await raw.ask("/cookie")
+        assert answer.headers["set-cookie"].startswith("session=x")
+        assert answer.headers["cache-control"] == "no-store"
+        assert (await raw.ask("/stream")).body == b"hello"
+        assert (await raw.ask("/unprepared")).headers["cache-control"] == "no-store"
+        assert (await raw.ask("/sent")).body == b"sent"
+        plain, head = await raw.ask("/health/live"), await raw.ask("/health/live", "HEAD")
+        changing = ("request-id", "date")
+        assert {**head.headers, **{name: plain.headers[name] for name in changing}} == plain.headers
+        raw.send(b"GET /health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert (await raw.read()).headers["connection"] == "keep-alive"
+        raw.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+        old = await raw.read()
+        assert (old.status, old.headers["cache-control"], old.body) == (200, "no-store", plain.body)
+        assert await raw.is_closed()
+
+
+async def test_a_header_with_a_line_break_is_a_failure_and_no_second_header() -> None:
+    async with served(web.get("/split", answers({}, X_A="a\r\nSet-Cookie: b"))) as gateway:
+        answer = await gateway.ask("/split")
+        assert (answer.status, answer.code) == (500, "internal_error")
+        assert "set-cookie" not in answer.headers
+
+
 async def test_a_request_has_the_id_that_it_came_with_or_one_of_its_own() -> None:
     async with served() as gateway:
         assert (await gateway.ask("/", Request_Id="mine-1.2_3")).headers["request-id"] == "mine-1.2_3"

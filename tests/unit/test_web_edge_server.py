@@ -168,6 +168,15 @@ async def test_a_body_that_comes_in_pieces_in_time_is_taken() -> None:
         assert (await raw.ask("/health/live")).status == 200
 
 
+async def test_a_body_that_waits_for_its_handler_is_not_slow() -> None:
+    async def late(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.json_response(len(await request.read()))
+
+    async with served(web.post("/late", late), limits={"body": 0.1, "request": 30}) as gateway:
+        assert (await gateway.ask("/late", "POST", b"x" * 1_000_000)).code == "body_too_large"
+
+
 async def big(_: web.Request) -> web.Response:
     return web.Response(body=b"x" * 50_000_000)
 
@@ -186,6 +195,41 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
 async def test_an_answer_that_is_read_slowly_but_steadily_arrives() -> None:
     async with served(web.get("/big", big), limits={"send": 1.0}) as gateway:
         assert len((await gateway.ask("/big")).body) == 50_000_000
+
+
+async def test_a_closed_connection_that_is_never_emptied_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def closing(_: web.Request) -> web.Response:
+        response = web.Response(body=b"x" * 50_000_000)
+        response.force_close()
+        return response
+
+    monkeypatch.setattr("web.connection.CLOSE_SECONDS", 0.1)
+    async with served(web.get("/closing", closing), limits={"send": 30}) as gateway:
+        raw = await gateway.raw()
+        raw.send(b"GET /closing HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            while not gateway.runner.gateway.connections:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+            [connection] = gateway.runner.gateway.connections
+            while not connection.writing_paused:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+            connection.force_close()
+            while gateway.runner.gateway.connections:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_doesnt_read_is_not_written_to_for_ever() -> None:
+    async def much(_: web.Request) -> web.Response:
+        answered.append(1)
+        return web.Response(body=b"x" * 1_000_000, content_type="text/css", headers={"Content-Encoding": "br"})
+
+    answered: list[int] = []
+    async with served(web.get("/much", much), limits={"send": 30}) as gateway:
+        raw = await gateway.raw()
+        raw.writer.transport.pause_reading()
+        raw.send(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+        await asyncio.sleep(0.5)
+        assert 0 < len(answered) < 20
 
 
 class Sleeper:
@@ -282,6 +326,21 @@ async def test_a_drain_closes_who_is_at_rest_and_doesnt_wait_for_ever() -> None:
         await sleeper.began.wait()
         assert await drained(gateway, 0.4) == 1
         assert await idle.is_closed()
+
+
+async def test_who_has_just_asked_is_not_closed_as_one_at_rest() -> None:
+    async with served() as gateway:
+        raw = await gateway.raw()
+        await raw.ask("/health/live")
+        [connection] = gateway.runner.gateway.connections
+        transport = connection.transport
+        assert transport is not None
+        transport.pause_reading()
+        raw.send(HEAD + b"\r\n")
+        await asyncio.sleep(0.1)
+        connection.leave(asyncio.get_running_loop().time() + 100, 1.0)
+        transport.resume_reading()
+        assert (await raw.read()).status == 200
 
 
 async def test_who_waits_to_be_accepted_when_listening_stops_is_served() -> None:

@@ -1,6 +1,5 @@
 """Loaded by schemathesis: how requests get their token, and what isn't a failure though it looks like one."""
 
-import json
 import os
 import random
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from tests.e2e.people import PASSWORD, Client, Person
+from tests.e2e.people import Client, Person
 
 #: Who asks: address of the gateway, token ("" for nobody).
 URL, TOKEN = os.environ["CALLER_URL"], os.environ["CALLER_TOKEN"]
