@@ -62,10 +62,11 @@ async def requested(*events: f.AnyEvent) -> list[Slice[f.MailRequested]]:
     return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
 
 
-def signed_up(user: str, command: str = "c") -> f.UserSignedUp:
-    account = a_user(user)
-    place: dict[str, Any] = {"id": f"{command}-{user}.0", "seq": 256, "at": NOON - 1, "user": user}
-    return f.UserSignedUp(**place, email=account.email, profile=account.profile, tier="free", role="member")
+def signed_up(user: str, command: str = "c") -> f.EmailVerificationRequested:
+    """What a sign-up brings about besides the account."""
+    place: dict[str, Any] = {"id": f"{command}-{user}.1", "seq": 257, "at": NOON - 1, "user": user}
+    ticket = {"ticket": f"{command}-{user}", "expires_at": NOON - 1 + 72 * HOUR_MS}
+    return f.EmailVerificationRequested(**place, **ticket, email=a_user(user).email)
 
 
 @pytest.fixture
