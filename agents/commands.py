@@ -116,8 +116,8 @@ class DecideCommands:
         if settlement.releases:
             # Not before the documents: nobody else may have an address while one of them still says that it is taken.
             await self._truth.release(settlement.releases)
-        await self._answers.forget(deciding.taken_back(settlement.documents))
         await self._answers.tell(settlement.answers)
+        await self._answers.forget(settlement.taken_back)
         self._count(chunk, settlement)
 
     async def _settle(self, chunk: Sequence[Placed]) -> tuple[Settlement, set[Ref]]:

@@ -1,5 +1,7 @@
 """Builds the read models anew when they were lost: from the first event on, beside the agents that follow the newest.
 
+A store that was only started anew may be what it was some time ago: everything is applied to it again.
+
 Every update moves forward only, so that both may touch the same record in any order. While the read models aren't
 complete, the gateways read from the database what a half-filled Redis could get wrong.
 """
@@ -9,9 +11,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from devconnect.domain import projections
-from devconnect.domain.projections import EndSession
 from devconnect.events.codec import CodecError
-from devconnect.events.topics import USER_EVENTS, Topic
+from devconnect.events.topics import Topic
 from devconnect.ports.projections import Projections
 from devconnect.ports.truth import UnavailableError
 from faust_batch.changelog import Chunk
@@ -43,33 +44,39 @@ class RebuildProjections:
                 if not self.complete:
                     await self.rebuild()
                 if not await self._store.sessions_known():
-                    await self.repeat_log_outs()
+                    await self.repeat()
             except UnavailableError as exc:
                 logger.warning("the read models wait: %s", exc)
             await asyncio.sleep(AUDIT_SECONDS)
 
     async def rebuild(self) -> None:
         """Apply every event there is; then the read models are complete."""
+        count = await self._apply_all()
+        await self._store.declare_complete()
+        self.complete = True
+        logger.info("the read models were built anew from %d events", count)
+
+    async def repeat(self) -> None:
+        """Apply every event to a store that may have forgotten some; then readers may believe what it says of people.
+
+        It comes back as it was when it last wrote, or as the replica that took its place had it. Who has logged out or
+        lost a role meanwhile must not be let in by what it remembers.
+        """
+        count = await self._apply_all()
+        await self._store.declare_sessions_known()
+        logger.info("the store was started anew: %d events were applied again", count)
+
+    async def _apply_all(self) -> int:
+        """Apply every event of every topic; how many there were."""
         count = 0
         for topic in self._topics:
             async for chunk in self._read(topic.name):
                 await self._apply(topic, chunk)
                 count += len(chunk.records)
-        await self._store.declare_complete()
-        self.complete = True
-        logger.info("the read models were built anew from %d events", count)
+        return count
 
-    async def repeat_log_outs(self) -> None:
-        """Apply the end of every session; then readers may believe that a session is open.
-
-        Who logged out while the store was down must not be let in by what it remembers when it is back.
-        """
-        async for chunk in self._read(USER_EVENTS.name):
-            await self._apply(USER_EVENTS, chunk, of=EndSession)
-        await self._store.declare_sessions_known()
-
-    async def _apply(self, topic: Topic, chunk: Chunk, of: type = object) -> None:
-        """Apply the updates of this type that the events lead to."""
+    async def _apply(self, topic: Topic, chunk: Chunk) -> None:
+        """Apply the updates that the events lead to."""
         if topic.codec is None:
             raise ValueError(f"{topic.name} has no codec")
         updates: list[projections.Update] = []
@@ -78,6 +85,6 @@ class RebuildProjections:
                 found = projections.project(topic.codec.decode(record.value))
             except CodecError:
                 continue  # the agent that met it first has buried it
-            updates.extend(update for update in found if isinstance(update, of))
+            updates.extend(found)
         if updates:
             await self._store.apply(updates)

@@ -22,7 +22,7 @@ from devconnect.adapters.redis.near_reads import reads_on
 from devconnect.adapters.redis.wire import Wire
 from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
-from devconnect.events.topics import EVENT_TOPICS
+from devconnect.events.topics import EVENT_TOPICS, USER_EVENTS
 from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
 from devconnect.ports.metrics import ENDS_AGE
@@ -76,10 +76,14 @@ def build(settings: Settings) -> web.Application:
     desk = RedisAnswerDesk(redis, listener, decided)
     keys, ends = Keyring(settings, clock), SessionEnds(addresses.kafka, partitions=settings.partitions)
     freshness = RedisFreshness(redis, [topic.name for topic in EVENT_TOPICS], settings.partitions)
+
+    def caught_up(user: str, since: int) -> bool:
+        return freshness.as_of(kafka.partition_of(user), USER_EVENTS.name) >= since
+
     breaker = Breaker(clock)
     allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), breaker, metrics)
     parts = Parts(
-        cache=reads_on(redis, metrics=metrics),
+        cache=reads_on(redis, metrics=metrics, caught_up=caught_up),
         database=database,
         accounts=database,
         library=database,

@@ -73,6 +73,9 @@ class Serving:
             after = request.headers.get(READ_AFTER)
             if after is not None:
                 headers = {**headers, **await self._wait(after)}
+                if call.caller is not None:
+                    # Who asks may be what they have changed.
+                    call.admit(self._gate.at_hand(request) or await self._admit(request, roles))
             return self._read_response(await handler(call), headers)
 
         return serve
@@ -96,7 +99,9 @@ class Serving:
         if await self._freshness.wait(mark.topic, mark.partition, mark.seq, PATIENCE):
             return {}
         applied = await self._freshness.applied(mark.topic, mark.partition)
-        return {BEHIND: str(mark.behind(applied))}
+        if applied is None and mark.decided:
+            return {}  # the database answers, and has it
+        return {BEHIND: str(mark.behind(applied or 0))}
 
     def _read_response(self, reply: Reply, headers: Mapping[str, str]) -> web.StreamResponse:
         if reply.response is not None:

@@ -25,7 +25,9 @@ async def root(_: web.Request) -> web.Response:
             "name": "DevConnect gateway",
             "version": __version__,
             "api": "/v1",
-            "docs": "docs/http-api.md",
+            "docs": "/docs",
+            "openapi": "/v1/openapi.json",
+            "problems": "/problems",
             "health": {"live": "/health/live", "ready": "/health/ready"},
             "metrics": "/metrics",
         }

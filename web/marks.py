@@ -11,20 +11,25 @@ from devconnect.events.topics import COMMAND_TO_EVENT
 from web.commands import Outcome
 
 _TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
-_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int])
+_DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, bool])
 
 
 class Mark(NamedTuple):
-    """A topic of events, a partition of it, and the seq up to which it must have been applied."""
+    """A topic of events, a partition of it, and the seq up to which it must have been applied.
+
+    What was `decided` when the mark was given is in the database since then.
+    """
 
     topic: str
     partition: int
     seq: int
+    decided: bool
 
     @classmethod
     def of(cls, outcome: Outcome) -> "Mark":
         """What shows that the command has had its effects in the read models."""
-        return cls(COMMAND_TO_EVENT[outcome.topic].name, outcome.partition, outcome.seq)
+        topic = COMMAND_TO_EVENT[outcome.topic].name
+        return cls(topic, outcome.partition, outcome.seq, outcome.decision is not None)
 
     @classmethod
     def read(cls, text: str) -> "Mark | None":
@@ -33,14 +38,14 @@ class Mark(NamedTuple):
             return None
         try:
             data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-            number, partition, seq = _DECODER.decode(data)
-            return cls(_TOPICS[number], partition, seq) if min(number, partition, seq) >= 0 else None
+            number, partition, seq, decided = _DECODER.decode(data)
+            return cls(_TOPICS[number], partition, seq, decided) if min(number, partition, seq) >= 0 else None
         except (UnicodeError, binascii.Error, msgspec.MsgspecError, IndexError):
             return None
 
     def text(self) -> str:
         """The mark for a header."""
-        data = msgspec.msgpack.encode((_TOPICS.index(self.topic), self.partition, self.seq))
+        data = msgspec.msgpack.encode((_TOPICS.index(self.topic), self.partition, self.seq, self.decided))
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
     def behind(self, applied: int) -> int:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Awaitable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -60,17 +61,23 @@ def _named(text: str) -> tuple[str, str]:
 
 def read_query(request: web.Request, kind: type[Q]) -> Q:
     """The query as a value of this type; ProblemError(invalid_query) for anything that isn't in it, or comes twice."""
-    if not request.query_string:
-        given: dict[str, str] = {}
-    else:
+    given = {}
+    if request.rel_url.raw_query_string:
         given = dict(request.query)
         if len(given) != len(request.query):
             raise bad_query(_twice(request), "was given twice")
     try:
-        return msgspec.convert(given, kind, strict=False)
+        found: Q = msgspec.convert(given, kind, strict=False) if given else _of_nothing(kind)
+        return found
     except msgspec.ValidationError as exc:
         field, what = _named(str(exc))
         raise bad_query(field, what.replace("field of this request", "parameter of this request")) from None
+
+
+@cache
+def _of_nothing(kind: type[Query]) -> Any:
+    """The query where none is given: values don't change, so one is enough for all."""
+    return msgspec.convert({}, kind, strict=False)
 
 
 def _twice(request: web.Request) -> str:

@@ -228,6 +228,7 @@ def where(host: str, planned: list[Planned]) -> str:
         "  metrics   " + " ".join(f"{address}/metrics" for address in at.values()),
         "  sign up   curl -s " + url + "/v1/users -H 'Content-Type: application/json' \\",
         """              -d '{"email": "ada@example.org", "password": "a long password", "name": "Ada"}'""",
+        f"  interface {url}/docs",
         "  more      README.md, docs/http-api.md; Ctrl-C stops all of it",
         "",
     ]

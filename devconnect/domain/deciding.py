@@ -41,7 +41,8 @@ class Answer(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """What a batch comes to: decisions to store, documents to write, events to emit by partition, answers to give.
 
-    Also passwords to set, and, once the documents are written, e-mail addresses to let go of.
+    Also passwords to set, and, once the documents are written, e-mail addresses to let go of. `taken_back` are commands
+    of before whose results say what was deleted since.
     """
 
     fresh: tuple[Decision, ...]
@@ -50,6 +51,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     answers: tuple[Answer, ...]
     secrets: tuple[Secret, ...] = ()
     releases: tuple[Reservation, ...] = ()
+    taken_back: tuple[str, ...] = ()
 
     def all_events(self) -> Iterator[f.AnyEvent]:
         """The events of every partition."""
@@ -132,12 +134,6 @@ def evolve(state: Snapshot, event: f.AnyEvent) -> tuple[AnyDocument, ...]:
     raise TypeError(f"{type(event).__name__} changes no document")
 
 
-def taken_back(documents: Iterable[AnyDocument]) -> list[str]:
-    """The ids of the commands whose texts are to be forgotten: those of deleted messages."""
-    deleted = (document for document in documents if isinstance(document, Message) and document.deleted)
-    return [command for message in deleted for command in message.commands]
-
-
 def is_carried_out(decision: Decision, state: Snapshot) -> bool:
     """Whether the documents that it touches are in `state` as its events leave them, or newer.
 
@@ -171,6 +167,7 @@ def settle(
     answers: list[Answer] = []
     secrets: dict[str, Secret] = {}
     releases: list[Reservation] = []
+    taken: list[str] = []
     for placed in batch:
         command, place = placed.command, placed.place
         decision = decided.get(command.id)
@@ -183,6 +180,7 @@ def settle(
         for event in decision.events:
             for document in evolve(now, event):
                 now[ref_of(document)] = documents[ref_of(document)] = document
+            taken += messaging.taken_back(now, event)
         if decision.events:
             events.setdefault(place.partition, []).extend(decision.events)
         secrets.update((secret.user, secret) for secret in passwords.secrets(command, decision))
@@ -195,6 +193,7 @@ def settle(
         answers=tuple(answers),
         secrets=tuple(secrets.values()),
         releases=tuple(released for released in releases if not addresses.kept(released, now)),
+        taken_back=tuple(taken),
     )
 
 

@@ -216,6 +216,14 @@ def _conversation_after(before: Conversation, event: f.AnyMessageEvent) -> Conve
     )
 
 
+def taken_back(state: Snapshot, event: f.AnyEvent) -> tuple[str, ...]:
+    """The ids of the commands that gave a message its texts, once it is deleted: also when the state is ahead."""
+    if not isinstance(event, f.MessageDeleted):
+        return ()
+    message = state.get(Ref("message", message_key(event.conversation, event.of)))
+    return message.commands if isinstance(message, Message) else (event.message,)
+
+
 def _message_after(state: Snapshot, event: f.AnyMessageEvent) -> tuple[Message, ...]:
     """The message that an event says or changes, unless it is ahead of that."""
     match event:

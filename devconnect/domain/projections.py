@@ -190,7 +190,7 @@ def project(event: f.AnyEvent) -> tuple[Update, ...]:
 
 
 def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
-    """Only what an event does to sessions: done at once by the command agent, so that a log-out holds at once."""
+    """Only what an event does to sessions and what they may do: done at once by the command agent, so that it holds."""
     match event:
         case f.UserLoggedIn():
             ends_at = event.ends_at or event.expires_at
@@ -199,6 +199,8 @@ def sessions(event: f.AnyEvent) -> tuple[Update, ...]:
             return (MoveSession(event.session, event.user, event.expires_at, event.seq),)
         case f.UserLoggedOut():
             return (EndSession(event.session, event.user, event.seq),)
+        case f.RoleChanged():
+            return (_put(event),)
         case _:
             return ()
 

@@ -22,7 +22,7 @@ RANKS: Mapping[Role, int] = {"member": 0, "analyst": 1, "operator": 2}
 
 def effective_role(session: Role, user: Role) -> Role:
     """What somebody may do by a session: what it was opened with, unless they have lost that since."""
-    return min(session, user, key=RANKS.__getitem__)
+    return session if RANKS[session] <= RANKS[user] else user
 
 
 def account(state: Snapshot, user: str) -> User | None:

@@ -6,8 +6,11 @@ from typing import Protocol
 class Freshness(Protocol):
     """What the projections say of how far they are. Topics are those of events. A store that is down raises nothing."""
 
-    async def applied(self, topic: str, partition: int) -> int:
-        """The highest seq of the partition that is in the read models; 0 where that isn't known."""
+    async def applied(self, topic: str, partition: int) -> int | None:
+        """The highest seq of the partition that is in the read models, 0 where nothing is.
+
+        None while the store can't be asked, or isn't complete: the database answers reads then.
+        """
 
     async def wait(self, topic: str, partition: int, seq: int, seconds: float) -> bool:
         """Whether all up to `seq` is in the read models, or comes to be so in time.

@@ -36,7 +36,9 @@ class Near:
     def __init__(self, url: str, writer: str, **more: Any) -> None:
         self.metrics = MemoryMetrics()
         self.wire = Wire(url, **more)
-        self.reads = NearReads(self.wire, metrics=self.metrics)
+        #: Up to when the read models hold what has happened to anybody.
+        self.caught_up = float("inf")
+        self.reads = NearReads(self.wire, metrics=self.metrics, caught_up=lambda user, since: self.caught_up >= since)
         self.writer: Client = connect(writer, socket_timeout=5.0)
 
     async def write(self, *updates: Update) -> None:
@@ -122,9 +124,27 @@ async def test_a_log_out_over_the_same_connection_is_heard_too(given: Near) -> N
     assert given.remembered() is None
 
 
+async def test_after_a_lost_connection_only_ends_are_believed_until_the_read_models_have_caught_up(
+    given: Near,
+) -> None:
+    """A server that stood still has missed what happened meanwhile, and says nothing of that."""
+    given.caught_up = time.time_ns() // 1_000_000
+    await run(given.writer, [("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")])
+    await until(lambda: given.wire.generation >= 2)
+    await until_back(given.wire)
+    await given.write(session("ada-4"), EndSession("ada-4", "ada", 768))
+    assert await given.reads.session("ada-1", "ada") == (None, None)
+    assert given.remembered() is None
+    ended, user = await given.reads.session("ada-4", "ada")
+    assert ended is not None
+    assert (ended.ended, user) == (True, None)
+    given.caught_up = time.time_ns() // 1_000_000
+    await given.again()
+
+
 async def test_only_what_is_sure_is_remembered(given: Near) -> None:
     now = time.time_ns() // 1_000_000
-    await given.write(session("ada-2", now + 300), session("bob-1"))
+    await given.write(session("ada-2", now + 300, ends_at=now + 300), session("bob-1"))
     assert (await given.reads.session("bob-1", "bob"))[1] is None  # an account that isn't known
     assert given.reads.remembered("bob-1", "bob") is None
     await given.reads.session("ada-3", "ada")
@@ -135,7 +155,7 @@ async def test_only_what_is_sure_is_remembered(given: Near) -> None:
     await given.reads.session("ada-2", "ada")
     assert given.reads.remembered("ada-2", "ada") is None
     # A server whose clock is behind.
-    await run(given.writer, [("HSET", keys.session("ada-5"), "user", "ada", "expires_at", now)])
+    await run(given.writer, [("HSET", keys.session("ada-5"), "user", "ada", "expires_at", now, "role", "member")])
     assert (await given.reads.session("ada-5", "ada"))[0] is not None
     assert given.reads.remembered("ada-5", "ada") is None
     for spoil in (("SCRIPT", "FLUSH"), ("DEL", keys.EPOCH)):

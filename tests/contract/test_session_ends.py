@@ -58,7 +58,7 @@ async def test_what_was_ended_lately_is_known_after_a_start_and_what_follows_too
     await write(broker, before)
     told: list[tuple[str, str]] = []
     async with following(broker, on_end=lambda *end: told.append(end)) as ends:
-        await until(ends.current)
+        assert ends.current()
         assert all(map(ends.ended, before))
         assert not any(map(ends.ended, [old, *after]))
         await write(broker, [*after, *before])

@@ -235,6 +235,13 @@ def test_nobody_blocks_and_unblocks_their_way_past_a_rejection() -> None:
     assert code(connections.decide(ASK, 99, state)) == "request_rejected"
 
 
+def test_who_takes_a_block_back_says_what_stands_again() -> None:
+    [event] = connections.decide(UNBLOCK, 9, snapshot(between("rejected", THEM, 256, ME), THEM)).events
+    assert event == f.UserUnblocked(id="c9.0", seq=seq_of(9), at=AT, by=ME, other=THEM, rejected_by=THEM)
+    [event] = connections.decide(UNBLOCK, 9, snapshot(between("removed", ME, 256, ME, THEM), THEM)).events
+    assert event == f.UserUnblocked(id="c9.0", seq=seq_of(9), at=AT, by=ME, other=THEM, mutual=True)
+
+
 def after_of(state: Snapshot) -> int:
     """An offset behind what made the state."""
     return state[Ref("connection", "ann.bob")].seq // 256 + 1

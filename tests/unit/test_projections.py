@@ -152,6 +152,7 @@ SESSIONS: dict[str, tuple[p.Update, ...]] = {
     "user.logged_in": (OPENED,),
     "user.session_renewed": (MOVED,),
     "user.logged_out": (CLOSED,),
+    "user.role_changed": UPDATES["user.role_changed"],
 }
 
 
@@ -161,7 +162,7 @@ def test_each_event_leads_to_its_updates(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_only_log_ins_renewals_and_log_outs_touch_sessions(name: str) -> None:
+def test_only_log_ins_renewals_log_outs_and_roles_are_done_at_once(name: str) -> None:
     assert p.sessions(SAMPLES[name]) == SESSIONS.get(name, ())
 
 

@@ -242,7 +242,7 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
     def current(self) -> bool:
         return True
 
-    async def applied(self, topic: str, partition: int) -> int:
+    async def applied(self, topic: str, partition: int) -> int | None:
         return 0 if self.behind else 2**53
 
     async def wait(self, topic: str, partition: int, seq: int, seconds: float) -> bool:

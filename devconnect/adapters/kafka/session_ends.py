@@ -26,6 +26,8 @@ KEPT_MS = 20 * 60_000
 CONNECT, ANSWER, PAUSE = 5.0, 2.0, 0.5
 #: Seconds between two looks whether all is known that there is; after so many without, it isn't known any more.
 LOOK, STALE = 1.0, 5.0
+#: Seconds that a start waits until all is known.
+FIRST = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +51,19 @@ class SessionEnds(EndedSessions):
         #: Where the reading goes on after a connection was lost.
         self._next: dict[TopicPartition, int] = {}
         self._known_at = -math.inf
+        self._tried = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self._trouble = ""
 
     async def start(self) -> None:
-        """Begin to follow; a Kafka that can't be reached is tried again for ever, and isn't waited for here."""
+        """Begin to follow; returns when all is known that there was, so that nobody is let in before.
+
+        A Kafka that can't be reached isn't waited for, one that hangs is for `FIRST` seconds; each is tried for ever.
+        """
         self._follower = asyncio.create_task(self._follow(), name="session-ends")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST):
+                await self._tried.wait()
 
     async def stop(self) -> None:
         """Follow no longer."""
@@ -80,6 +89,7 @@ class SessionEnds(EndedSessions):
             finally:
                 reading.cancel()
                 await asyncio.wait([reading])
+            self._tried.set()
             error = None if reading.cancelled() else reading.exception()
             if error is not None and not isinstance(error, KafkaError | OSError | TimeoutError):
                 log.error("%s can't be read", SESSION_ENDS.name, exc_info=error)
@@ -129,6 +139,7 @@ class SessionEnds(EndedSessions):
                 looked = time.monotonic()
                 if all(positions[place] >= ends[place] for place in self._places):
                     self._known_at = looked
+                    self._tried.set()
                     self._note("")
                 self._forget_old()
 

@@ -48,8 +48,9 @@ def document_fields(document: AnyDocument) -> Fields:
     fields = {"_id": fields.pop("id"), **fields}
     match document:
         case User():
-            # Of the deleted nothing is listed.
-            fields["created"] = None if document.deleted else layout.created_key(document.created_at, document.id)
+            # Neither the deleted nor those who don't want to be found are listed.
+            found = document.privacy.discoverable and not document.deleted
+            fields["created"] = layout.created_key(document.created_at, document.id) if found else None
         case Audit():
             fields["k"] = layout.audit_key(document.user, document.at, document.id)
         case Message():

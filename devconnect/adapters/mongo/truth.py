@@ -21,7 +21,6 @@ from devconnect.adapters.mongo.records import (
     without_text,
 )
 from devconnect.adapters.mongo.writes import insert_absent, put_newer
-from devconnect.domain.deciding import taken_back
 from devconnect.domain.model import (
     AnyDocument,
     Audit,
@@ -114,6 +113,7 @@ class MongoTruth:
         text before it does.
         """
         documents = tuple(documents)
+        deleted = [each for each in documents if isinstance(each, Message) and each.deleted]
         followers: dict[str, list[Fields]] = {}
         leaders: dict[str, list[Fields]] = {}
         said: dict[str, Fields] = {}
@@ -137,7 +137,7 @@ class MongoTruth:
             name = layout.COLLECTION_OF[ref_of(document).kind]
             leaders.setdefault(name, []).append(document_fields(document))
         async with reaching(self._within):
-            await self._take_back(taken_back(documents))
+            await self._take_back([command for message in deleted for command in message.commands])
             await asyncio.gather(
                 insert_absent(self._db[layout.MESSAGES], list(said.values())),
                 insert_absent(self._db[layout.AUDIT], list(audits.values())),

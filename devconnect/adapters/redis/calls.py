@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -33,6 +33,7 @@ Client = Pooled | Wire
 
 #: Answers that say nothing of the command, only that it can't be done now.
 _NOT_NOW = (ClusterDownError, ClusterError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_OUT_OF_REACH = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError, *_NOT_NOW)
 _NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "BUSY ")
 #: Commands of one pipeline: small enough for its answer to come within the socket's timeout.
 CHUNK = 1_000
@@ -80,17 +81,29 @@ class Witness(Script):
             await client.script_load(self.source)
 
 
-@contextmanager
-def reaching() -> Iterator[None]:
-    """Whatever Redis or the way to it fails with is UnavailableError; a fault of ours stays what it is."""
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError, *_NOT_NOW) as error:
-        raise UnavailableError(f"Redis: {error}") from error
-    except ResponseError as error:
-        if str(error).startswith(_NOT_NOW_TEXTS):
+class _Reaching:
+    """A context manager without a generator: every read enters it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and _is_out_of_reach(error):
             raise UnavailableError(f"Redis: {error}") from error
-        raise
+
+
+_reaching = _Reaching()
+
+
+def _is_out_of_reach(error: BaseException) -> bool:
+    return isinstance(error, _OUT_OF_REACH) or (
+        isinstance(error, ResponseError) and str(error).startswith(_NOT_NOW_TEXTS)
+    )
+
+
+def reaching() -> AbstractContextManager[None, None]:
+    """Whatever Redis or the way to it fails with is UnavailableError; a fault of ours stays what it is."""
+    return _reaching
 
 
 async def run(client: Client, commands: Sequence[Command], *, raw: bool = False) -> list[Any]:
@@ -101,8 +114,10 @@ async def run(client: Client, commands: Sequence[Command], *, raw: bool = False)
     """
     with reaching():
         for _ in range(_LOADS):
-            answers = await _round_trip(client, commands, raw=raw)
-            errors = [answer for answer in answers if isinstance(answer, Exception)]
+            answers = await (
+                client.ask(commands, raw=raw) if isinstance(client, Wire) else _pooled(client, commands, raw=raw)
+            )
+            errors = _errors(commands, answers)
             if not errors:
                 return answers
             if not any(isinstance(error, NoScriptError) for error in errors):
@@ -132,27 +147,26 @@ async def load(client: Client) -> None:
         await client.script_load(script.source)
 
 
-async def _round_trip(client: Client, commands: Sequence[Command], *, raw: bool) -> list[Any]:
-    """The answers, error replies among them; None for a witness that isn't known."""
-    if isinstance(client, Wire):
-        answers = await client.ask(commands, raw=raw)
-    else:
-        answers = await _pooled(client, commands)
-        if raw:
-            answers = _encoded(answers)
+def _errors(commands: Sequence[Command], answers: list[Any]) -> list[Exception]:
+    """The error replies; that of a witness which isn't known is none, and becomes None."""
+    errors = []
     for index, answer in enumerate(answers):
-        if isinstance(answer, NoScriptError) and commands[index][1] in _witnesses:
-            answers[index] = None
-    return answers
+        if isinstance(answer, Exception):
+            if isinstance(answer, NoScriptError) and commands[index][1] in _witnesses:
+                answers[index] = None
+            else:
+                errors.append(answer)
+    return errors
 
 
-async def _pooled(client: Pooled, commands: Sequence[Command]) -> list[Any]:
+async def _pooled(client: Pooled, commands: Sequence[Command], *, raw: bool) -> list[Any]:
+    """The answers, error replies among them."""
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
     with _cancellable():
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    return answers
+    return _encoded(answers) if raw else answers
 
 
 def _encoded(answer: Any) -> Any:

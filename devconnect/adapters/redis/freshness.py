@@ -31,6 +31,8 @@ class RedisFreshness:
         #: What is known to be applied, and up to when, while the read models are complete.
         self._seqs: dict[tuple[str, int], int] = {}
         self._ats: dict[tuple[str, int], int] = {}
+        #: The least of them, once each is known: what every read says.
+        self._as_of = 0
         self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -47,12 +49,12 @@ class RedisFreshness:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def applied(self, topic: str, partition: int) -> int:
-        """The highest seq of the partition that is in the read models; 0 where that isn't known."""
+    async def applied(self, topic: str, partition: int) -> int | None:
+        """The highest seq of the partition that is in the read models; None while Redis can't say."""
         try:
-            return await self._look((topic, partition)) or 0
+            return await self._look((topic, partition))
         except UnavailableError:
-            return 0
+            return None
 
     async def wait(self, topic: str, partition: int, seq: int, seconds: float) -> bool:
         """Whether all up to `seq` is in the read models, or comes to be so in time; False at once without Redis."""
@@ -60,7 +62,7 @@ class RedisFreshness:
         if self._seqs.get(place, 0) >= seq:
             return True
         if seconds <= 0:
-            return await self.applied(topic, partition) >= seq
+            return (await self.applied(topic, partition) or 0) >= seq
         waiting = self._waiting.get(place)
         if waiting is None:
             waiting = self._waiting[place] = _Waiting()
@@ -77,8 +79,13 @@ class RedisFreshness:
 
         It stays where it was while Redis can't be asked, or isn't complete: it is then the age of no read from there.
         """
+        if partition is None and topic is None:
+            return self._as_of
         topics = self._topics if topic is None else (topic,)
-        partitions: Sequence[int] = range(self._partitions) if partition is None else (partition,)
+        partitions = range(self._partitions) if partition is None else (partition,)
+        return self._least(topics, partitions)
+
+    def _least(self, topics: Sequence[str], partitions: Sequence[int]) -> int:
         return min((self._ats.get((name, number), 0) for name in topics for number in partitions), default=0)
 
     async def refresh(self) -> None:
@@ -92,6 +99,7 @@ class RedisFreshness:
             for number in range(self._partitions):
                 self._note(self._seqs, (topic, number), fields.get(str(number)))
                 self._note(self._ats, (topic, number), fields.get(f"at:{number}"))
+        self._as_of = self._least(self._topics, range(self._partitions))
 
     async def _refresh_for_ever(self) -> None:
         while True:

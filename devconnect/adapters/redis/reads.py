@@ -1,6 +1,7 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
@@ -158,12 +159,12 @@ class RedisReads:
             found, relations = answers[: len(names)], answers[len(names) :]
         else:
             found, *relations = await run(self._client, [("MGET", *names), *standing])
-        if reader is not None:
-            found = [
-                text if user == reader or _may_see(text, stored) else None
-                for user, text, stored in zip(ids, found, relations[0], strict=True)
-            ]
-        return _presence_views(ids, found, now)
+        if reader is None:
+            return [_presence_view(user, online, now) for user, online in zip(ids, found, strict=True)]
+        return [
+            _presence_view(user, online if user == reader or _may_see(online, relation) else None, now)
+            for user, online, relation in zip(ids, found, relations[0], strict=True)
+        ]
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first; None for a page that reaches beyond the ones that are held."""
@@ -279,22 +280,28 @@ def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
 
 def _may_see(online: str | None, relation: str | None) -> bool:
     """Whether this presence is shown to somebody with this relation to whose it is."""
-    if online is None or (relation is not None and "|barred|" in relation):
+    if online is None:
         return False
     audience = online[-1]
-    return audience == "e" or (audience == "c" and relation is not None and "|accepted|" in relation)
+    if audience == "e":
+        return relation is None or "|barred|" not in relation
+    return audience == "c" and relation is not None and "|accepted|" in relation
 
 
-def _presence_views(ids: Sequence[str], found: Sequence[str | None], now: int) -> list[PresenceView]:
-    """As domain.presence has it, of the device that is here for longest: written out, since a request does it often."""
-    views = []
-    for user, online in zip(ids, found, strict=True):
-        until, seen, _ = (online or "0:0:n").split(":")
-        if (end := int(until)) > now:
-            views.append(PresenceView(user=user, online=True, last_seen=now))
-        else:
-            views.append(PresenceView(user=user, online=False, last_seen=max(end, int(seen))))
-    return views
+def _presence_view(user: str, online: str | None, now: int) -> PresenceView:
+    """As domain.presence has it, of the device that is here for longest."""
+    if online is None:
+        return PresenceView(user=user, online=False, last_seen=0)
+    until, gone = _times(online)
+    is_here = until > now
+    return PresenceView(user=user, online=is_here, last_seen=now if is_here else gone)
+
+
+@lru_cache(20_000)
+def _times(online: str) -> tuple[int, int]:
+    """Until when they are here, and when they were last seen once that is over: the same for all who ask meanwhile."""
+    until, seen, _ = online.split(":")
+    return int(until), max(int(until), int(seen))
 
 
 def _notification_view(item: AddNotification, *, read: bool) -> NotificationView:
