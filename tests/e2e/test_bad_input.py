@@ -176,7 +176,9 @@ def test_a_record_that_cannot_be_used_is_buried_and_its_neighbours_are_applied(s
         values.append(secrets.token_bytes(1_040_000))  # close to the largest that Kafka takes
     pids = system.pids()
     # Every key of the pair's commands and events, and of its recipient's notifications.
-    key = {"user": ada.user, "mail": ada.user, "notification": bob.user}.get(topic.partition("-")[0], pair_id(ada.user, bob.user))
+    key = {"user": ada.user, "mail": ada.user, "notification": bob.user}.get(
+        topic.partition("-")[0], pair_id(ada.user, bob.user)
+    )
     ada.do("PATCH", "/v1/me", {"headline": "before"})
     first = ada.say(bob, "before")
     places = produce(system, topic, key, values)
