@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from web.patterns import USER_IDS
+
 LIMIT = 50
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items a page.")]
 Cursor = Annotated[
@@ -49,7 +51,7 @@ class PresenceQuery(Query, frozen=True):
         Meta(
             min_length=32,
             max_length=200 * 33 - 1,
-            pattern="^[0-9a-f]{32}(,[0-9a-f]{32}){0,199}$",
+            pattern=USER_IDS,
             description="1 to 200 user ids, with commas between them.",
         ),
     ]

@@ -20,7 +20,7 @@ from web.problems import PROBLEMS, document
 from web.routes import OPERATIONS
 
 #: Problems of requests that are no operation's.
-ANYWHERE = {"not_found", "method_not_allowed", "expectation_failed"}
+ANYWHERE = {"method_not_allowed"}
 
 
 async def post(house: House, data: bytes, content_type: str | None = "application/json", **headers: str) -> Answer:

@@ -17,12 +17,12 @@ from web.requests import paged
 
 def send_message(call: Call[bodies.SendMessage, NoQuery]) -> c.SendMessage:
     """Say something to a connected person."""
-    return c.SendMessage(**call.common(), to=call.user(), text=bodies.text_of(call.body))
+    return c.SendMessage(**call.common(), to=call.user(), text=call.body.text)
 
 
 def edit_message(call: Call[bodies.EditMessage, NoQuery]) -> c.EditMessage:
     """Say something else instead."""
-    return c.EditMessage(**call.common(), peer=call.user(), message=call.seq(), text=bodies.text_of(call.body))
+    return c.EditMessage(**call.common(), peer=call.user(), message=call.seq(), text=call.body.text)
 
 
 def delete_message(call: AnyCall) -> c.DeleteMessage:
