@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
@@ -14,7 +15,7 @@ from devconnect.events.topics import topic_of
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
 from devconnect.ports.gateway import Commands
-from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS_SENT, Metrics
+from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS_SENT, Metric, Metrics
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.ids import Ids
@@ -114,6 +115,7 @@ class Commander:
         self._commands, self._desk, self._clock, self._metrics = commands, desk, clock, metrics
         self._wait, self._ids = settings.result_wait, ids
         self._sent: dict[str, Sent] = {}
+        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
 
     def order(self, request: web.Request, subject: str, body: Any = None) -> Order:
         """The id and the digest of a request by `subject` (a user id or an e-mail address).
@@ -138,26 +140,31 @@ class Commander:
 
         ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
         """
-        label = type_of(command)
+        label, topic, key = type_of(command), topic_of(command), command.key
         seconds = self._wait if wait is None else wait
         if seconds:
             self._desk.expect(command.id)
-        topic = topic_of(command)
         try:
-            offset = await self._commands.send(topic.name, command.key, topic.encode(command))
+            offset = await self._commands.send(topic.name, key, topic.encode(command))
         except UnavailableError as exc:
             if seconds:
                 await self._desk.wait(command.id, 0)
             raise _not_taken(command) from exc
-        self._metrics.count(COMMANDS_SENT, label)
+        self._counter(COMMANDS_SENT, label)()
         self._remember(command, label)
         decision = await self._answer(command, seconds) if seconds else None
         if decision is None:
-            self._metrics.count(COMMANDS_PENDING, label)
+            self._counter(COMMANDS_PENDING, label)()
         else:
             took = max(0, self._clock.now_ms() - command.at) / 1000
             self._metrics.observe(COMMAND_SECONDS, label, value=took)
-        return Outcome(command, topic.name, self._commands.partition_of(command.key), offset, decision)
+        return Outcome(command, topic.name, self._commands.partition_of(key), offset, decision)
+
+    def _counter(self, metric: Metric, label: str) -> Callable[[], None]:
+        found = self._counters.get((metric.name, label))
+        if found is None:
+            found = self._counters[metric.name, label] = self._metrics.counter(metric, label)
+        return found
 
     async def find(self, command: str) -> Decision | None:
         """The decision on a command, if there is one. Raises UnavailableError when nobody can be asked."""

@@ -1,7 +1,7 @@
 """Counting in Redis, and in this process while Redis can't be asked: limits are never off."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from devconnect.deadlines import Within
 from devconnect.domain.allowances import Allowance
@@ -28,8 +28,8 @@ class FallbackAllowances(Allowances):
         self._shared, self._local = shared, local
         self._breaker, self._metrics, self._within = breaker, metrics, Within(within)
 
-    async def take(self, takings: Sequence[Taking]) -> list[Allowance]:
-        return await self._first(lambda store: store.take(takings))
+    def take(self, takings: Sequence[Taking]) -> Coroutine[Any, Any, list[Allowance]]:
+        return self._first(lambda store: store.take(takings))
 
     async def give_back(self, takings: Sequence[Taking], *, clear: Sequence[Taking] = ()) -> None:
         await self._first(lambda store: store.give_back(takings, clear=clear))

@@ -88,7 +88,7 @@ def offset_of(seq: int) -> int:
 
 def pair_id(one: str, other: str) -> str:
     """The id of two people's connection and of their conversation: both user ids, sorted."""
-    return ".".join(sorted((one, other)))
+    return f"{one}.{other}" if one <= other else f"{other}.{one}"
 
 
 def pair_of(pair: str) -> tuple[str, str]:
