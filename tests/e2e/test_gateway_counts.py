@@ -254,7 +254,7 @@ def test_nothing_old_is_shown_though_the_connection_to_redis_is_cut_again_and_ag
     ended: list[str] = []
     try:
         with Cutter(twins.redis()) as cutter:
-            until = time.monotonic() + 15
+            until = time.monotonic() + 10
             for number in itertools.count(1):
                 if time.monotonic() > until:
                     break
