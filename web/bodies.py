@@ -166,13 +166,15 @@ class ReportUser(Body, frozen=True):
 
     user: UserId
     reason: ReportReason
-    note: Annotated[str, Meta(max_length=2000)] = ""
+    note: Annotated[str, Meta(max_length=2000, description="What happened.", examples=["It's all advertising."])] = ""
 
 
 class CloseReport(Body, frozen=True):
     """`POST /v1/reports/{report}/close`"""
 
-    outcome: Annotated[str, Meta(min_length=1, max_length=500)]
+    outcome: Annotated[
+        str, Meta(min_length=1, max_length=500, description="What came of it.", examples=["The account is closed."])
+    ]
 
 
 class ChangeProfile(Body, frozen=True):

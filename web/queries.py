@@ -31,7 +31,9 @@ class PageQuery(Query, frozen=True):
 class HistoryQuery(PageQuery, frozen=True):
     """Which page, and whether it goes from new to old or from old to new."""
 
-    direction: Literal["older", "newer"] = "older"
+    direction: Annotated[
+        Literal["older", "newer"], Meta(description="From the newest message back, or from the oldest on.")
+    ] = "older"
 
 
 class SearchQuery(PageQuery, frozen=True, kw_only=True):
@@ -60,10 +62,12 @@ class PresenceQuery(Query, frozen=True):
 class SessionsQuery(Query, frozen=True):
     """Whether the session that asks goes on."""
 
-    keep_current: bool = False
+    keep_current: Annotated[bool, Meta(description="The session that asks goes on.")] = False
 
 
 class ReportsQuery(PageQuery, frozen=True):
     """Which reports."""
 
-    state: Literal["open", "closed"] = "open"
+    state: Annotated[Literal["open", "closed"], Meta(description="Those to be looked at, or those that are done.")] = (
+        "open"
+    )
