@@ -130,7 +130,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "Say something else instead",
         body=bodies.EditMessage,
         answer=Message,
-        problems=("user_unknown", "message_unknown", "message_deleted", "conversation_unknown", "not_allowed"),
+        problems=(
+            "user_unknown",
+            "not_connected",
+            "message_unknown",
+            "message_deleted",
+            "not_allowed",
+        ),
         **_TAG,
     ),
     command(
@@ -139,7 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
         delete_message,
         "Take an own message back, for both",
         answer=Message,
-        problems=("user_unknown", "message_unknown", "conversation_unknown", "not_allowed"),
+        problems=("user_unknown", "message_unknown", "not_allowed"),
         **_TAG,
     ),
     command(
