@@ -1,6 +1,9 @@
 """Commands: give one its id, hand it to Kafka, and wait a while for what became of it."""
 
+import math
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
 from aiohttp import web
@@ -12,7 +15,7 @@ from devconnect.events.topics import topic_of
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.clock import Clock
 from devconnect.ports.gateway import Commands
-from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS_SENT, Metrics
+from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS_SENT, Metric, Metrics
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.ids import Ids
@@ -24,13 +27,15 @@ HEADER = "Command-Id"
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
 #: Commands of people who have no token: whoever has their id, which can't be guessed, may ask what became of them.
-OPENING = (
-    "user.sign_up",
-    "user.log_in",
-    "user.renew_session",
-    "user.request_password_reset",
-    "user.reset_password",
-    "user.confirm_email",
+OPENING = frozenset(
+    (
+        "user.sign_up",
+        "user.log_in",
+        "user.renew_session",
+        "user.request_password_reset",
+        "user.reset_password",
+        "user.confirm_email",
+    )
 )
 
 _KEY = re.compile(KEY)
@@ -85,6 +90,15 @@ class Sent(NamedTuple):
     at: int
 
 
+@lru_cache(64)
+def asked_patience(prefer: str) -> float:
+    """Seconds that an asker would like to wait (RFC 7240); infinite where they don't say."""
+    if _RESPOND_ASYNC.search(prefer):
+        return 0.0
+    asked = _WAIT.search(prefer)
+    return float(asked[1]) if asked else math.inf
+
+
 class Commander:
     """Sends commands and waits for their answers."""
 
@@ -101,6 +115,7 @@ class Commander:
         self._commands, self._desk, self._clock, self._metrics = commands, desk, clock, metrics
         self._wait, self._ids = settings.result_wait, ids
         self._sent: dict[str, Sent] = {}
+        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
 
     def order(self, request: web.Request, subject: str, body: Any = None) -> Order:
         """The id and the digest of a request by `subject` (a user id or an e-mail address).
@@ -110,7 +125,8 @@ class Commander:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not _KEY.fullmatch(key):
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 visible characters of ASCII.")
-        wait = self._patience(request.headers.get("Prefer"))
+        prefer = request.headers.get("Prefer")
+        wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
         return Order(
             id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),
             at=self._clock.now_ms(),
@@ -119,40 +135,36 @@ class Commander:
             wait=wait,
         )
 
-    def _patience(self, prefer: str | None) -> float:
-        """Seconds that the asker would like to wait (RFC 7240), at most as many as ours."""
-        if prefer is None:
-            return self._wait
-        if _RESPOND_ASYNC.search(prefer):
-            return 0.0
-        asked = _WAIT.search(prefer)
-        return min(self._wait, float(asked[1])) if asked else self._wait
-
     async def ask(self, command: AnyCommand, wait: float | None = None) -> Outcome:
         """Send the command, and wait `wait` seconds (or as long as the settings say) for what becomes of it.
 
         ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
         """
-        label = type_of(command)
+        label, topic, key = type_of(command), topic_of(command), command.key
         seconds = self._wait if wait is None else wait
         if seconds:
             self._desk.expect(command.id)
-        topic = topic_of(command)
         try:
-            offset = await self._commands.send(topic.name, command.key, topic.encode(command))
+            offset = await self._commands.send(topic.name, key, topic.encode(command))
         except UnavailableError as exc:
             if seconds:
                 await self._desk.wait(command.id, 0)
             raise _not_taken(command) from exc
-        self._metrics.count(COMMANDS_SENT, label)
-        self._remember(command)
+        self._counter(COMMANDS_SENT, label)()
+        self._remember(command, label)
         decision = await self._answer(command, seconds) if seconds else None
         if decision is None:
-            self._metrics.count(COMMANDS_PENDING, label)
+            self._counter(COMMANDS_PENDING, label)()
         else:
             took = max(0, self._clock.now_ms() - command.at) / 1000
             self._metrics.observe(COMMAND_SECONDS, label, value=took)
-        return Outcome(command, topic.name, self._commands.partition_of(command.key), offset, decision)
+        return Outcome(command, topic.name, self._commands.partition_of(key), offset, decision)
+
+    def _counter(self, metric: Metric, label: str) -> Callable[[], None]:
+        found = self._counters.get((metric.name, label))
+        if found is None:
+            found = self._counters[metric.name, label] = self._metrics.counter(metric, label)
+        return found
 
     async def find(self, command: str) -> Decision | None:
         """The decision on a command, if there is one. Raises UnavailableError when nobody can be asked."""
@@ -180,13 +192,14 @@ class Commander:
             headers={HEADER: command.id},
         )
 
-    def _remember(self, command: AnyCommand) -> None:
-        while self._sent:
-            oldest = next(iter(self._sent))
-            if len(self._sent) < REMEMBERED and not self._is_old(self._sent[oldest]):
+    def _remember(self, command: AnyCommand, label: str) -> None:
+        sent = self._sent
+        while sent:
+            oldest = next(iter(sent))
+            if len(sent) < REMEMBERED and not self._is_old(sent[oldest]):
                 break
-            del self._sent[oldest]
-        self._sent[command.id] = Sent(command.actor, type_of(command) in OPENING, command.at)
+            del sent[oldest]
+        sent[command.id] = Sent(command.actor, label in OPENING, command.at)
 
     def _is_old(self, sent: Sent) -> bool:
         return self._clock.now_ms() - sent.at > REMEMBERED_MS

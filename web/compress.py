@@ -27,7 +27,7 @@ def secret(response: web.Response) -> web.Response:
 def is_compressible(response: web.Response) -> bool:
     """Whether the answer may be compressed at all. One with a strong tag isn't: the tag names these very bytes."""
     headers = response.headers
-    if hdrs.CONTENT_ENCODING in headers or SECRET in response or response.cookies:
+    if hdrs.CONTENT_ENCODING in headers or SECRET in response or response._cookies:
         return False
     if not headers.get(hdrs.ETAG, "W/").startswith("W/"):
         return False

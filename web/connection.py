@@ -148,7 +148,7 @@ class Connection(RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send the answer: the last one here when the gateway is on its way out."""
         common, self.common = self.common, None
-        if isinstance(resp, web.HTTPException):
+        if resp.__class__ is not web.Response and isinstance(resp, web.HTTPException):
             # aiohttp's own, from before the application has looked at the request.
             resp = self._gateway.answer(request, resp)
         if self._life.draining and not resp.prepared:

@@ -154,7 +154,7 @@ class Dresser:
         body = response.body
         if not isinstance(body, bytes):
             return False
-        if response.status == 200 and request.method in _READING and _is_unchanged(request, response.headers, body):
+        if request.method in _READING and response.status == 200 and _is_unchanged(request, response.headers, body):
             not_modified(response)
             return False
         return len(body) > compress.LEAST and compress.is_asked_for(request, response)
@@ -164,9 +164,9 @@ class Dresser:
         if hdrs.CACHE_CONTROL in headers or _CSP in headers:
             for name, value in self._common.headers.items():
                 headers.setdefault(name, value)
-        elif isinstance(request.protocol, Connection):
+        elif isinstance(connection := request.protocol, Connection):
             # They go out with the answer, as bytes that are there already.
-            request.protocol.common = self._common
+            connection.common = self._common
         else:
             headers.extend(self._common.headers)
         if REQUEST_ID not in headers:

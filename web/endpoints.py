@@ -229,8 +229,8 @@ def command_response(
     if outcome.seq:
         given[READ_AFTER] = Mark.of(outcome).text()
     if decision is None:
-        href = link(command)
+        given["Location"] = href = link(command)
         accepted = Accepted(command=PendingCommand(id=command, status="pending", href=href))
-        data = {"command": accepted.command, **(more or {})}
-        return web.Response(body=encode(data), status=202, headers={**given, "Location": href})
+        data = {"command": accepted.command, **more} if more else accepted
+        return web.Response(body=encode(data), status=202, headers=given)
     return web.Response(body=encode({**(decision.result or {}), **(more or {})}), status=status, headers=given)

@@ -1,9 +1,9 @@
 """Counting in Redis, and in this process while Redis can't be asked: limits are never off."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
+from devconnect.deadlines import Within
 from devconnect.domain.allowances import Allowance
 from devconnect.ports.allowances import Allowances, Taking
 from devconnect.ports.metrics import LIMITS_LOCAL, Metrics
@@ -26,10 +26,10 @@ class FallbackAllowances(Allowances):
         self, shared: Allowances, local: Allowances, breaker: Breaker, metrics: Metrics, *, within: float = WITHIN
     ) -> None:
         self._shared, self._local = shared, local
-        self._breaker, self._metrics, self._within = breaker, metrics, within
+        self._breaker, self._metrics, self._within = breaker, metrics, Within(within)
 
-    async def take(self, takings: Sequence[Taking]) -> list[Allowance]:
-        return await self._first(lambda store: store.take(takings))
+    def take(self, takings: Sequence[Taking]) -> Coroutine[Any, Any, list[Allowance]]:
+        return self._first(lambda store: store.take(takings))
 
     async def give_back(self, takings: Sequence[Taking], *, clear: Sequence[Taking] = ()) -> None:
         await self._first(lambda store: store.give_back(takings, clear=clear))
@@ -37,7 +37,7 @@ class FallbackAllowances(Allowances):
     async def _first(self, ask: Callable[[Allowances], Awaitable[T]]) -> T:
         if self._breaker.allows():
             try:
-                async with asyncio.timeout(self._within):
+                with self._within():
                     found = await ask(self._shared)
             except (UnavailableError, TimeoutError):
                 self._breaker.failed()

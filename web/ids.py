@@ -9,6 +9,8 @@ import msgspec
 
 from devconnect.ports.gateway import Commands
 
+#: The fields of a body in the order of their names, as those of a dict.
+_encode = msgspec.json.Encoder(order="sorted").encode
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -29,7 +31,7 @@ class Ids:
 
     def fingerprint(self, method: str, path: str, body: Any) -> str:
         """What two requests must share to be the same one. `body` may hold a password: it can't be found from this."""
-        return self._digest("request", method, path, msgspec.to_builtins(body))
+        return self._digest("request", method, path, body)
 
     def session(self, command: str) -> str:
         """The id of the session that a log-in command opens."""
@@ -45,4 +47,4 @@ class Ids:
         raise AssertionError("unreachable")
 
     def _digest(self, *parts: Any) -> str:
-        return hmac.digest(self._key, msgspec.json.encode(parts, order="deterministic"), "sha256").hex()
+        return hmac.digest(self._key, _encode(parts), "sha256").hex()

@@ -5,6 +5,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from devconnect.domain.allowances import Allowance, Rule
 from devconnect.ports.allowances import Allowances, Taking
@@ -75,12 +76,17 @@ class Leases:
         """`take`, with the store asked for as long as that is needed; those who wait for one subject ask once."""
         while (found := self.take(rule, subject)) is None:
             task = self._refills.get(subject)
-            if task is None:
+            # One that is over may be there for a moment still: waiting for it would let nobody else have a turn.
+            if task is None or task.done():
                 task = self._refills[subject] = asyncio.create_task(self._ask(rule, subject))
-                task.add_done_callback(lambda _: self._refills.pop(subject, None))
+                task.add_done_callback(partial(self._forget, subject))
             # Who gives up waiting doesn't take the answer from the others.
             await asyncio.shield(task)
         return found
+
+    def _forget(self, subject: str, task: asyncio.Task[None]) -> None:
+        if self._refills.get(subject) is task:
+            del self._refills[subject]
 
     def grant(self, subject: str, allowance: Allowance, asked: float) -> None:
         """Hold what the store has granted; `asked` is our monotonic time before it was asked."""

@@ -42,6 +42,8 @@ class Limits:
     ) -> None:
         self._policies, self._allowances, self._metrics, self._now = policies, allowances, metrics, now
         self._rules = {(kind, tier): policies.of(tier).rule(kind) for kind in _KINDS for tier in TIERS}
+        self._of_tier = {key: (rule,) for key, rule in self._rules.items()}
+        self._of_all_tiers = {kind: tuple(self._rules[kind, tier] for tier in TIERS) for kind in _KINDS}
         self._read_rules = {tier: self._rules["reads", tier] for tier in TIERS}
         self._read_policies = {tier: policy_header(rule) for tier, rule in self._read_rules.items()}
         self._stranger = leased("strangers", policies.strangers)
@@ -110,7 +112,7 @@ class Limits:
 
         Without a tier the store goes by the one that it knows.
         """
-        rules = tuple(self._rules[kind, each] for each in (TIERS if tier is None else (tier,)))
+        rules = self._of_all_tiers[kind] if tier is None else self._of_tier[kind, tier]
         return Taking(subject=user, rules=rules, id=command)
 
     async def taken(self, kind: Kind, tier: Tier, taking: Taking, allowance: Allowance | None, asked: float) -> Headers:

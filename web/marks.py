@@ -13,6 +13,7 @@ from web.commands import Outcome
 from web.patterns import MARK
 
 _TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
+_encode = msgspec.msgpack.Encoder().encode
 _MARK = re.compile(MARK)
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, bool])
 
@@ -48,7 +49,7 @@ class Mark(NamedTuple):
 
     def text(self) -> str:
         """The mark for a header."""
-        data = msgspec.msgpack.encode((_TOPICS.index(self.topic), self.partition, self.seq, self.decided))
+        data = _encode((_TOPICS.index(self.topic), self.partition, self.seq, self.decided))
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
     def behind(self, applied: int) -> int:

@@ -39,9 +39,9 @@ class Breaker:
 
     def allows(self) -> bool:
         """Whether the cache may be asked. Tell `worked` or `failed` what came of it."""
-        now = self._clock.now_ms()
         if self._until == 0:
             return True
+        now = self._clock.now_ms()
         if now < self._until <= now + OPEN_MS:
             return False
         self._until = now + OPEN_MS

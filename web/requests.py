@@ -29,7 +29,7 @@ def route_of(request: web.Request) -> str:
 
 async def read_body(request: web.Request, kind: type[B]) -> B:
     """The JSON body as a value of this type."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+    if request.headers.get("Content-Type") != "application/json" and not _is_json(request):
         raise ProblemError("unsupported_media_type", "Send the body as `Content-Type: application/json`, in UTF-8.")
     raw = await request.read()
     try:
@@ -53,6 +53,11 @@ def _decoded(raw: bytes, kind: type[B]) -> B:
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_json(request: web.Request) -> bool:
+    charset = (request.charset or "utf-8").lower()
+    return request.content_type == "application/json" and charset in ("utf-8", "utf8")
 
 
 def _invalid(text: str) -> ProblemError:

@@ -30,11 +30,12 @@ def is_plain(response: web.StreamResponse, request: web.BaseRequest) -> TypeGuar
     """Whether this is nothing but a status, headers and a body in one piece. All else is left to aiohttp."""
     if response.__class__ is not web.Response or request.version is not HttpVersion11 or request.method == "HEAD":
         return False
-    if response.status in _BODILESS or response.status < 200:
+    # Its own fields, since each of its properties is a call.
+    if response._status in _BODILESS or response._status < 200:
         return False
-    if response._cookies or response.chunked or response.compression:
+    if response._cookies or response._chunked or response._compression:
         return False
-    headers, body = response.headers, response.body
+    headers, body = response._headers, response._body
     if body is not None and (body.__class__ is not bytes or hdrs.CONTENT_TYPE not in headers):
         return False
     return hdrs.CONTENT_LENGTH not in headers and hdrs.CONNECTION not in headers and hdrs.DATE not in headers
@@ -42,9 +43,9 @@ def is_plain(response: web.StreamResponse, request: web.BaseRequest) -> TypeGuar
 
 def encoded(response: web.Response, common: Common) -> bytes:
     """The answer as it is sent."""
-    body = response.body if isinstance(response.body, bytes) else b""
-    own = _serialize_headers(f"HTTP/1.1 {response.status} {response.reason}", response.headers)
-    last = "" if response.keep_alive else "Connection: close\r\n"
+    body = response._body if isinstance(response._body, bytes) else b""
+    own = _serialize_headers(f"HTTP/1.1 {response._status} {response._reason}", response._headers)
+    last = "" if response._keep_alive else "Connection: close\r\n"
     rest = f"{last}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
     # What is left out is the empty line at the end of the head.
     return b"".join((own[:-2], common.raw, rest.encode(), body))

@@ -1,6 +1,6 @@
 """What every command and every event has, and the ids that hold them together."""
 
-import uuid
+import secrets
 from typing import Literal
 
 from msgspec import Struct
@@ -68,7 +68,7 @@ def type_of(value: Command | Event) -> str:
 
 def new_id() -> str:
     """A fresh command, user or session id: 32 hex digits."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def seq_of(offset: int, index: int = 0) -> int:
@@ -88,7 +88,7 @@ def offset_of(seq: int) -> int:
 
 def pair_id(one: str, other: str) -> str:
     """The id of two people's connection and of their conversation: both user ids, sorted."""
-    return ".".join(sorted((one, other)))
+    return f"{one}.{other}" if one <= other else f"{other}.{one}"
 
 
 def pair_of(pair: str) -> tuple[str, str]:

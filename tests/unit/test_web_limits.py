@@ -222,6 +222,36 @@ async def test_those_who_wait_for_one_refill_ask_once_and_who_leaves_takes_it_fr
     assert len(store.asked) == 1
 
 
+async def test_who_comes_as_a_refill_ends_and_finds_nothing_left_of_it_asks_anew(store: Store, time: Time) -> None:
+    looked = 0
+
+    def now() -> float:
+        nonlocal looked
+        looked += 1
+        assert looked < 1000, "nobody else gets a turn"
+        return time()
+
+    leases, rule = Leases(store, now=now), leased("reads", Quota(3, 60))
+    assert rule.block == 1
+    came = asyncio.Event()
+    granted = leases.grant
+
+    def grant(subject: str, allowance: Allowance, asked: float) -> None:
+        granted(subject, allowance, asked)
+        came.set()
+
+    async def late() -> str:
+        await came.wait()
+        return await leases.refill(rule, "ada")
+
+    leases.grant = grant  # type: ignore[method-assign]  # to wake them when the refill isn't quite over
+    waiting = [asyncio.create_task(late()) for _ in range(2)]
+    await asyncio.sleep(0)
+    told = await asyncio.gather(leases.refill(rule, "ada"), *waiting)
+    assert sorted(told) == [f'"reads";r={left};t=60' for left in range(3)]
+    assert len(store.asked) == 3
+
+
 async def test_leases_are_bounded(store: Store, time: Time) -> None:
     leases, rule = Leases(store, now=time, room=3), leased("reads", Quota(200, 60))
     for n in range(10):

@@ -9,7 +9,9 @@ from web.queries import PresenceQuery
 async def read_presence(call: Call[None, PresenceQuery]) -> Reply:
     """Whether these people are here, in the order asked for, each once: whoever doesn't show it isn't."""
     gateway = call.gateway
-    users = tuple(dict.fromkeys(call.query.users.split(",")))
+    users = call.query.users.split(",")
+    if len(set(users)) < len(users):
+        users = list(dict.fromkeys(users))
     reading = gateway.reads.reading()
     found = await reading.presence(users, gateway.parts.clock.now_ms(), call.me.user.id)
     return Reply(data={"items": found}, source=reading.source)

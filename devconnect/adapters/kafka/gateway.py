@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
+from functools import lru_cache
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
+from devconnect.adapters.kafka.murmur import murmur2
 from devconnect.adapters.kafka.topics import TopicsError, TopicState
+from devconnect.deadlines import Within
 from devconnect.events.topics import CONNECTION_COMMANDS, MESSAGE_COMMANDS, USER_COMMANDS
 from devconnect.ports.gateway import Commands
 from devconnect.ports.truth import UnavailableError
@@ -24,9 +26,10 @@ CONNECT, PAUSE = 3.0, 0.5
 log = logging.getLogger(__name__)
 
 
+@lru_cache(20_000)
 def partition_for(key: str, partitions: int) -> int:
     """The partition of a key as Kafka's own clients choose it: murmur2."""
-    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 class KafkaCommands(Commands):
@@ -42,6 +45,7 @@ class KafkaCommands(Commands):
         self._partitions = partitions
         self._producer: AIOKafkaProducer | None = None
         self._up, self._lost = asyncio.Event(), asyncio.Event()
+        self._in_time = Within(DEADLINE)
         self._trouble: str | None = "not connected yet"
         self._may_be_back = False
         self._keeper: asyncio.Task[None] | None = None
@@ -78,11 +82,11 @@ class KafkaCommands(Commands):
         return partition_for(key, self._partitions)
 
     async def send(self, topic: str, key: str, value: bytes) -> int:
-        producer = await self._connected()
+        producer = self._producer or await self._connected()
         try:
-            async with asyncio.timeout(DEADLINE):
-                sent = await producer.send_and_wait(topic, value, key=key.encode(), partition=self.partition_of(key))
-                return int(sent.offset)
+            with self._in_time():
+                on_its_way = await producer.send(topic, value, key=key.encode(), partition=self.partition_of(key))
+                return int((await on_its_way).offset)
         except (KafkaError, TimeoutError) as exc:
             self._lose(producer, f"no acknowledgement in time: {type(exc).__name__}")
             raise UnavailableError("Kafka has not acknowledged the command in time") from exc

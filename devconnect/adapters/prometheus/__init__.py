@@ -24,13 +24,18 @@ class PrometheusMetrics(Metrics):
         GCCollector(registry=self.registry)
         # A gauge that nobody sets would tell a zero that nobody has measured: it is there from its first value on.
         self._collectors = {metric.name: _collector(metric, self.registry) for metric in ALL if metric.kind != "gauge"}
+        #: Counters by their labels: looking them up costs more than counting.
+        self._children: dict[tuple[str, tuple[str, ...]], Counter] = {}
         self._counters: list[CounterTally] = []
         self._histograms: dict[str, HistogramTally] = {}
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Add to a counter."""
-        counter = cast(Counter, self._collectors[metric.name])
-        (counter.labels(*labels) if labels else counter).inc(by)
+        key = metric.name, labels
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._counter(metric, labels)
+        child.inc(by)
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
         """Set a gauge."""
@@ -64,10 +69,13 @@ class PrometheusMetrics(Metrics):
 
     def counter(self, metric: Metric, *labels: str) -> Callable[[], None]:
         """What adds one to a counter. Without a lock: for one thread."""
-        counter = cast(Counter, self._collectors[metric.name])
-        tally = CounterTally(counter.labels(*labels) if labels else counter)
+        tally = CounterTally(self._counter(metric, labels))
         self._counters.append(tally)
         return tally.add
+
+    def _counter(self, metric: Metric, labels: tuple[str, ...]) -> Counter:
+        counter = cast(Counter, self._collectors[metric.name])
+        return counter.labels(*labels) if labels else counter
 
     def histogram(self, metric: Metric, *labels: str) -> Callable[[float], None]:
         """What adds an observation to a histogram, which from now on is kept without a lock: for one thread."""

@@ -8,11 +8,12 @@ then, and is given to one: less is granted than could be, never more.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client, Command, Script, run
-from devconnect.domain.allowances import Allowance
+from devconnect.domain.allowances import Allowance, Rule
 from devconnect.ports.allowances import Allowances, Taking
 
 _RULE = """
@@ -71,16 +72,22 @@ if tonumber(redis.call('GET', KEYS[1]) or '0') > 0 then redis.call('DECR', KEYS[
 
 def taking_command(taking: Taking) -> Command:
     """The command that takes: it may travel in a pipeline with others. `read_allowance` reads its answer."""
-    windows = [keys.limit(taking.subject, rule.kind) for rule in taking.rules]
-    user = [keys.user(taking.subject)] if len(windows) > 1 else []
-    numbers = [n for rule in taking.rules for n in (rule.quota.amount, rule.quota.seconds * 1000, rule.block)]
-    script = TAKE_ONE if taking.rules[0].exact else TAKE_BLOCK
-    return script([*windows, *user], taking.id, *numbers)
+    subject, rules = taking.subject, taking.rules
+    script = TAKE_ONE if rules[0].exact else TAKE_BLOCK
+    windows = [keys.limit(subject, rule.kind) for rule in rules]
+    if len(rules) > 1:
+        windows.append(keys.user(subject))
+    return script(windows, taking.id, *_numbers(rules))
+
+
+@lru_cache(1_000)
+def _numbers(rules: tuple[Rule, ...]) -> tuple[int, ...]:
+    return tuple(n for rule in rules for n in (rule.quota.amount, rule.quota.seconds * 1000, rule.block))
 
 
 def read_allowance(taking: Taking, answer: Sequence[Any]) -> Allowance:
     """What the answer to `taking_command` says."""
-    number, granted, remaining, wait, repeated = map(int, answer)
+    number, granted, remaining, wait, repeated = answer
     return Allowance(taking.rules[number - 1], granted, remaining, wait, repeated == 1)
 
 

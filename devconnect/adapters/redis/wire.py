@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
 from devconnect.adapters.redis.address import Address
-from devconnect.adapters.redis.line import Command, Line
+from devconnect.adapters.redis.line import AnyCommand, Command, Line
 from devconnect.ports.truth import UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ class Wire:
         self._why = "not connected"
         #: Grows with each connection, and with each loss.
         self.generation = 0
+        #: Since when nothing is known of the server (time.monotonic); None while something is, and at first.
+        self._silent_since: float | None = None
+        #: Seconds for which that was so before the connection that there is.
+        self.away = 0.0
 
     @property
     def proven(self) -> float:
@@ -77,11 +82,13 @@ class Wire:
         if self._keeper is None and not self._closed:
             self._keeper = asyncio.create_task(self._keep_up(), name="redis-wire")
 
-    async def ask(self, commands: Sequence[Command], *, raw: bool = False) -> list[Any]:
+    def ask(self, commands: Sequence[AnyCommand], *, raw: bool = False) -> Awaitable[list[Any]]:
         """The answers, in order, error replies among them as exceptions of redis-py; `raw`: bytes in place of texts."""
         line = self._line
-        if line is None:
-            line = await self._first()
+        return self._ask_first(commands, raw=raw) if line is None else line.send(commands, raw=raw)
+
+    async def _ask_first(self, commands: Sequence[AnyCommand], *, raw: bool) -> list[Any]:
+        line = await self._first()
         return await line.send(commands, raw=raw)
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
@@ -131,12 +138,14 @@ class Wire:
         now = asyncio.get_running_loop().time
         while True:
             began = now()
+            tried = time.monotonic()
             try:
                 line = await self._connect()
                 self._open(line)
                 self._tried.set()
                 await line.gone.wait()
             except (OSError, UnavailableError, RedisError) as error:
+                self._silent_since = tried if self._silent_since is None else self._silent_since
                 self._failed(str(error) or "it doesn't answer")
             except Exception:
                 logger.exception("Redis can't be connected to")
@@ -168,6 +177,8 @@ class Wire:
         self._why = ""
         self._line = line
         self.generation += 1
+        self.away = 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+        self._silent_since = None
         if self._follower is not None:
             self._follower.opened()
 
@@ -183,6 +194,7 @@ class Wire:
             return
         self._line = None
         self.generation += 1
+        self._silent_since = line.proven
         if self._follower is not None:
             self._follower.lost()
         if not self._closed:
