@@ -23,8 +23,8 @@ log = logging.getLogger("web")
 
 #: Seconds that requests which are cut off have to take note of it.
 CUT_SECONDS = 0.5
-#: Objects after which the collector looks for cycles, and how many of its looks go before a longer one. Requests leave
-#: none behind, but those under way together are more than Python's 700.
+#: Objects after which the collector looks for cycles, and how many of its looks go before a longer one. A request
+#: leaves none behind, but those under way together are more than Python's 700.
 GC = (20_000, 20, 50)
 #: Files that are no connections of clients.
 OTHER_FILES = 256
