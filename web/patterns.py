@@ -6,7 +6,7 @@ from collections.abc import Mapping
 #: Something to see: neither space nor control character.
 NOT_BLANK = r"[^\s\u0000-\u001f\u007f-\u009f\ufeff]"
 #: A user id, and up to 200 of them with commas between.
-USER_IDS = "^[0-9a-f]{32}(,[0-9a-f]{32}){0,199}$"
+USER_IDS = "^[0-9a-f]{32}(?:,[0-9a-f]{32}){0,199}$"
 #: A header's value that names a request: what can be seen of ASCII.
 KEY = "^[!-~]{1,128}$"
 #: What an answer gave for a later `Read-After`.

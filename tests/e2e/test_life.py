@@ -50,11 +50,6 @@ def ids(body: Any) -> list[str]:
     return [item["user"]["id"] if "user" in item else item["id"] for item in body["items"]]
 
 
-def talks(body: Any) -> list[tuple[str, str, int]]:
-    """With whom, the last message, and how many are not read."""
-    return [(each["user"]["id"], each["last"]["id"], each["unread"]) for each in body["items"]]
-
-
 def log_in(person: Person, password: str = PASSWORD) -> Reply:
     body = {"email": person.email, "password": password}
     return person.client.decided("POST", "/v1/sessions", body)
@@ -195,13 +190,18 @@ def meet(ada: Person, bob: Person) -> None:
     assert (card["email"], card["about"]) == (ada.email, "Of the difference kind")
 
 
+def talks_in(body: Any) -> list[tuple[str, str, int]]:
+    """With whom, the last message, and how many are not read."""
+    return [(item["user"]["id"], item["last"]["id"], item["unread"]) for item in body["items"]]
+
+
 def talk(ada: Person, bob: Person) -> None:
     said = [
         one.say(two, text) for one, two, text in ((ada, bob, "Hello"), (bob, ada, "Good day"), (ada, bob, "Secret"))
     ]
     for person, other, unread in ((ada, bob, 1), (bob, ada, 2)):
-        due = [(other.user, said[-1]["id"], unread)]
-        person.sees("/v1/conversations", lambda body, due=due: talks(body) == due, "what was said last")
+        expected = [(other.user, said[-1]["id"], unread)]
+        person.sees("/v1/conversations", lambda body, expected=expected: talks_in(body) == expected)
     assert bob.do("POST", f"/v1/conversations/{ada.user}/delivered", {"up_to": said[2]["seq"]})["unread"] == 2
     assert bob.do("POST", f"/v1/conversations/{ada.user}/read", {"up_to": said[0]["seq"]})["unread"] == 1
 

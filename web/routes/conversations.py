@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from devconnect.domain.search import sought
 from devconnect.events import commands as c
 from devconnect.events.base import pair_id
@@ -48,7 +50,7 @@ async def read_history(call: Call[None, HistoryQuery]) -> Reply:
     found = await paged(
         asked, reading.history_json(conversation, asked.cursor, asked.limit, forward=asked.direction == "newer")
     )
-    if bytes(found.items) == b"[]":
+    if found.items == _EMPTY:
         await _insist_on(peer, reading)
     return Reply(data=found, source=reading.source)
 
@@ -90,6 +92,7 @@ async def search_messages(call: Call[None, SearchQuery]) -> Reply:
     return Reply(data=Page(items=items, next=page.next), source="database")
 
 
+_EMPTY = msgspec.Raw(b"[]")
 _TAG: dict[str, Any] = {"tag": "conversations"}
 _MESSAGES = "/v1/conversations/{user}/messages"
 
@@ -130,7 +133,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "Say something else instead",
         body=bodies.EditMessage,
         answer=Message,
-        problems=("user_unknown", "message_unknown", "message_deleted", "conversation_unknown", "not_allowed"),
+        problems=(
+            "user_unknown",
+            "not_connected",
+            "message_unknown",
+            "message_deleted",
+            "not_allowed",
+        ),
         **_TAG,
     ),
     command(
@@ -139,7 +148,7 @@ OPERATIONS: tuple[Operation, ...] = (
         delete_message,
         "Take an own message back, for both",
         answer=Message,
-        problems=("user_unknown", "message_unknown", "conversation_unknown", "not_allowed"),
+        problems=("user_unknown", "message_unknown", "not_allowed"),
         **_TAG,
     ),
     command(

@@ -21,7 +21,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from devconnect.adapters.redis.line import Command
+from devconnect.adapters.redis.line import AnyCommand, Command
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 
@@ -106,8 +106,10 @@ def reaching() -> AbstractContextManager[None, None]:
     return _reaching
 
 
-async def run(client: Client, commands: Sequence[Command], *, raw: bool = False) -> list[Any]:
+async def run(client: Client, commands: Sequence[AnyCommand], *, raw: bool = False) -> list[Any]:
     """The answers to the commands, in order, all in one round trip, no transaction. Errors as in `reaching`.
+
+    Only a wire takes commands that are packed already.
 
     Texts are text, or bytes where `raw` asks for that. Where the server has lost the scripts they are loaded, and all
     of it is done again: every command must bear that.
@@ -147,7 +149,7 @@ async def load(client: Client) -> None:
         await client.script_load(script.source)
 
 
-def _errors(commands: Sequence[Command], answers: list[Any]) -> list[Exception]:
+def _errors(commands: Sequence[AnyCommand], answers: list[Any]) -> list[Exception]:
     """The error replies; that of a witness which isn't known is none, and becomes None."""
     errors = []
     for index, answer in enumerate(answers):
@@ -159,10 +161,12 @@ def _errors(commands: Sequence[Command], answers: list[Any]) -> list[Exception]:
     return errors
 
 
-async def _pooled(client: Pooled, commands: Sequence[Command], *, raw: bool) -> list[Any]:
+async def _pooled(client: Pooled, commands: Sequence[AnyCommand], *, raw: bool) -> list[Any]:
     """The answers, error replies among them."""
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
+        if isinstance(command, bytes):
+            raise TypeError("a packed command goes over a wire, and over nothing else")
         pipeline.execute_command(*command)
     with _cancellable():
         answers: list[Any] = await pipeline.execute(raise_on_error=False)

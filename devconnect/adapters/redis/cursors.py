@@ -17,7 +17,7 @@ RANKED = r"ranked:\d{1,16}:\d{1,4}|active:\d{1,16}:(?:\+inf|\d{1,15}(?:\.\d{1,6}
 
 def encode(place: str) -> str:
     """The opaque text for a place."""
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
 
 
 def decode(cursor: str, pattern: str) -> str:

@@ -74,17 +74,15 @@ async def _find(client: Client, conversation: str, cursor: str | None, limit: in
         page = ("ZRANGEBYSCORE", key, f"({place or 0}", "+inf", "LIMIT", 0, limit)
     else:
         page = ("ZREVRANGEBYSCORE", key, "+inf" if place is None else f"({place}", "-inf", "LIMIT", 0, limit)
-    commands: list[Command] = [
-        ("GET", keys.EPOCH),
-        page,
-        ("ZRANGE", key, 0, 0),
-        ("HGETALL", keys.positions(conversation)),
-    ]
-    epoch, kept, oldest, answered = await run(client, commands, raw=True)
+    commands: list[Command] = [("GET", keys.EPOCH), page, ("HGETALL", keys.positions(conversation))]
+    if place is not None:
+        # Nothing behind a place may be all that there is, or all that is held.
+        commands.append(("ZRANGE", key, 0, 0))
+    epoch, kept, answered, *oldest = await run(client, commands, raw=True)
     if epoch is None:
         return None
     fields = {name.decode(): int(to) for name, to in answered.items()}
-    on = _forward(kept, place or 0, fields) if forward else _backward(kept, oldest, limit)
+    on = _forward(kept, place or 0, fields) if forward else _backward(kept, oldest[0] if oldest else kept, limit)
     if on is None:
         return None
     back = cursors.encode(_place(kept[0])) if kept else None

@@ -21,8 +21,9 @@ from redis.exceptions import (
 
 from devconnect.ports.truth import UnavailableError
 
-#: A command and its arguments.
+#: A command and its arguments; a line takes one that is packed already, too.
 Command = tuple[str | int, ...]
+AnyCommand = Command | bytes
 
 #: Commands that wait for their answers, and bytes that wait to be written: beyond that calls are refused.
 MOST_COMMANDS = 20_000
@@ -35,7 +36,7 @@ TICK = 0.002
 
 _NOTHING = object()
 #: hiredis has it typed as for one word.
-_pack: Callable[[Command], bytes] = cast(Any, pack_command)
+_pack: Callable[[Any], bytes] = cast(Any, pack_command)
 #: The error of a reply by its first word, as redis-py has them.
 _ERRORS: dict[str, type[Exception]] = {
     "CLUSTERDOWN": ClusterDownError,
@@ -98,7 +99,7 @@ class Line(asyncio.Protocol):
         #: here, since everything comes in one order.
         self.proven = float("-inf")
 
-    def send(self, commands: Sequence[Command], *, raw: bool = False) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[AnyCommand], *, raw: bool = False) -> asyncio.Future[list[Any]]:
         """The answers to come, error replies among them as exceptions; `raw`: bytes in place of texts.
 
         UnavailableError when the connection is lost, or too much is waiting already; TypeError for arguments that are
@@ -106,7 +107,7 @@ class Line(asyncio.Protocol):
         """
         if self.over is not None:
             raise UnavailableError(f"Redis: {self.over}")
-        data = b"".join(map(_pack, commands))
+        data = b"".join([each if each.__class__ is bytes else _pack(each) for each in commands])
         if self._waiting + len(commands) > MOST_COMMANDS or self._unsent + len(data) > MOST_BYTES:
             raise UnavailableError("Redis: too many calls are waiting")
         future: asyncio.Future[list[Any]] = self._loop.create_future()

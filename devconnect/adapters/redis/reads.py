@@ -1,13 +1,11 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
-from redis.asyncio.cluster import RedisCluster
 
-from devconnect.adapters.redis import cursors, history, keys, lua, talks
+from devconnect.adapters.redis import cursors, history, keys, lua, presence, talks
 from devconnect.adapters.redis.calls import Client, Command, run
 from devconnect.adapters.redis.feed_reads import read_feed
 from devconnect.adapters.redis.table_reads import read_table
@@ -149,22 +147,7 @@ class RedisReads:
 
     async def presence(self, ids: Sequence[str], now: int, reader: str | None = None) -> list[PresenceView]:
         """Who is here, in the order asked for. Who was never heard of is not."""
-        if not ids:
-            return []
-        names = [keys.online(user) for user in ids]
-        # A reader whose connections aren't known (any more) is connected with nobody.
-        standing: list[Command] = [] if reader is None else [("HMGET", keys.relations(reader), *ids)]
-        if isinstance(self._client, RedisCluster):
-            answers = await run(self._client, [*(("GET", name) for name in names), *standing])
-            found, relations = answers[: len(names)], answers[len(names) :]
-        else:
-            found, *relations = await run(self._client, [("MGET", *names), *standing])
-        if reader is None:
-            return [_presence_view(user, online, now) for user, online in zip(ids, found, strict=True)]
-        return [
-            _presence_view(user, online if user == reader or _may_see(online, relation) else None, now)
-            for user, online, relation in zip(ids, found, relations[0], strict=True)
-        ]
+        return await presence.read(self._client, ids, now, reader) if ids else []
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         """Notifications, newest first; None for a page that reaches beyond the ones that are held."""
@@ -276,32 +259,6 @@ def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
     dated, _, who = place.rpartition("|")
     at, _, other = dated.partition(":")
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
-
-
-def _may_see(online: str | None, relation: str | None) -> bool:
-    """Whether this presence is shown to somebody with this relation to whose it is."""
-    if online is None:
-        return False
-    audience = online[-1]
-    if audience == "e":
-        return relation is None or "|barred|" not in relation
-    return audience == "c" and relation is not None and "|accepted|" in relation
-
-
-def _presence_view(user: str, online: str | None, now: int) -> PresenceView:
-    """As domain.presence has it, of the device that is here for longest."""
-    if online is None:
-        return PresenceView(user=user, online=False, last_seen=0)
-    until, gone = _times(online)
-    is_here = until > now
-    return PresenceView(user=user, online=is_here, last_seen=now if is_here else gone)
-
-
-@lru_cache(20_000)
-def _times(online: str) -> tuple[int, int]:
-    """Until when they are here, and when they were last seen once that is over: the same for all who ask meanwhile."""
-    until, seen, _ = online.split(":")
-    return int(until), max(int(until), int(seen))
 
 
 def _notification_view(item: AddNotification, *, read: bool) -> NotificationView:

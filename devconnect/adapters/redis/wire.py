@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from devconnect.adapters.redis.address import Address
-from devconnect.adapters.redis.line import Command, Line
+from devconnect.adapters.redis.line import AnyCommand, Command, Line
 from devconnect.ports.truth import UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -82,12 +82,12 @@ class Wire:
         if self._keeper is None and not self._closed:
             self._keeper = asyncio.create_task(self._keep_up(), name="redis-wire")
 
-    def ask(self, commands: Sequence[Command], *, raw: bool = False) -> Awaitable[list[Any]]:
+    def ask(self, commands: Sequence[AnyCommand], *, raw: bool = False) -> Awaitable[list[Any]]:
         """The answers, in order, error replies among them as exceptions of redis-py; `raw`: bytes in place of texts."""
         line = self._line
         return self._ask_first(commands, raw=raw) if line is None else line.send(commands, raw=raw)
 
-    async def _ask_first(self, commands: Sequence[Command], *, raw: bool) -> list[Any]:
+    async def _ask_first(self, commands: Sequence[AnyCommand], *, raw: bool) -> list[Any]:
         line = await self._first()
         return await line.send(commands, raw=raw)
 

@@ -1,6 +1,7 @@
 """People between whom there is one of everything, so that requests with their ids go deep."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from devconnect.keys import id_secret
@@ -111,7 +112,7 @@ def prepare(system: System, one: Person) -> Known:
         "body.renewal_token": [sessions[0]["renewal_token"]],
         "body.token": _links(system, others.strangers[0]),
         "header.Read-After": [accepted.headers["read-after"]],
-        "header.If-None-Match": ["*", 'W/"0"', '"1"'],
+        "header.If-None-Match": ['W/"0"', '"1"', one.send("GET", "/v1/me").headers["etag"]],
         "header.If-Match": ["*", '"1"', one.send("GET", "/v1/me").headers["etag"]],
         "header.Prefer": ["respond-async", "wait=1", "wait=0"],
     }
@@ -130,21 +131,26 @@ def _cursors(one: Person, friend: Person) -> dict[str, list[str]]:
 
 
 def _links(system: System, person: Person) -> list[str]:
-    """Tokens of links: one that was mailed, and two whose ticket nobody was given."""
-
-    def mailed() -> str | None:
-        found = [parsed(file.read_bytes()) for file in (system.data_dir / "mail").glob("*.eml")]
-        texts = words([mail for mail in found if mail["To"] == person.email])
-        return texts[0].partition("/verify-email#token=")[2].split()[0] if texts else None
-
-    links = Links(id_secret(system.settings))
-    until = SystemClock().now_ms() + WEEK_MS
+    """Tokens of links: two that were mailed, and two whose ticket nobody was given."""
+    person.client.send("POST", "/v1/password-resets", {"email": person.email})
+    links, until = Links(id_secret(system.settings)), SystemClock().now_ms() + WEEK_MS
     purposes: tuple[Purpose, ...] = ("verify-email", "reset-password")
-    signed = [
-        links.sign(purpose, user=person.user, ticket=NOBODY, expires_at=until, email=person.email)
-        for purpose in purposes
-    ]
-    return [wait_until(mailed, PATIENCE, "the mail"), *signed]
+    found = []
+    for purpose in purposes:
+        mailed = partial(_mailed, system, person, purpose)
+        found.append(wait_until(mailed, PATIENCE, f"a {purpose} mail"))
+        found.append(links.sign(purpose, user=person.user, ticket=NOBODY, expires_at=until, email=person.email))
+    return found
+
+
+def _mailed(system: System, person: Person, purpose: Purpose) -> str | None:
+    """The token of the link that somebody was mailed."""
+    mails = [parsed(file.read_bytes()) for file in (system.data_dir / "mail").glob("*.eml")]
+    for text in words([mail for mail in mails if mail["To"] == person.email]):
+        _, link, rest = text.partition(f"/{purpose}#token=")
+        if link:
+            return rest.split()[0]
+    return None
 
 
 def caller(system: System, role: str) -> Person:
