@@ -361,14 +361,6 @@ def reachable(host: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def signing_key(settings: Settings) -> str:
-    """The key that signs sessions: the first of JWT_SECRET, or a random one kept in `DATA_DIR/secret` (mode 0600).
-
-    Safe with many processes at once: all of them get the one that was stored first.
-    """
-    return settings.jwt_secrets[0] if settings.jwt_secrets else kept_secret(settings)
-
-
 def kept_secret(settings: Settings) -> str:
     """The random text in `DATA_DIR/secret`, which is made when it isn't there."""
     path = settings.data_dir / "secret"

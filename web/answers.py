@@ -344,6 +344,12 @@ class Accepted(Answer, frozen=True):
     command: PendingCommand
 
 
+class SessionPending(SessionOpened, frozen=True, kw_only=True):
+    """The answer 202 of what opens a session: its tokens are good as soon as it exists."""
+
+    command: PendingCommand
+
+
 def account(user: UserView, role: Role) -> Account:
     """A user as they see themselves; `role` is the one that their session has."""
     profile = user.profile

@@ -49,7 +49,7 @@ def create_app(parts: Parts) -> web.Application:
     app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
-    served = [*health.routes(), *Pages(OPERATIONS).routes(), *routes(gateway, OPERATIONS)]
+    served = [*health.routes(), *Pages(OPERATIONS, parts.settings).routes(), *routes(gateway, OPERATIONS)]
     app.add_routes(Edge(parts.settings, parts.metrics).around(served))
     return app
 

@@ -6,27 +6,71 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain import normalise
 from devconnect.events.base import ReportReason, Role, Tier
+from web.patterns import NOT_BLANK
 from web.problems import bad_field
 
-Email = Annotated[str, Meta(min_length=3, max_length=320)]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=normalise.EMAIL_MAX,
+        description="An e-mail address; letters of every script are fine, upper and lower case are one.",
+        examples=["ada@example.com"],
+        extra_json_schema={"format": "email"},
+    ),
+]
 #: How long it must be is the setting's to say.
-NewPassword = Annotated[str, Meta(min_length=1, max_length=256)]
-Password = Annotated[str, Meta(min_length=1, max_length=256)]
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
-Headline = Annotated[str, Meta(max_length=200)]
-About = Annotated[str, Meta(max_length=2000)]
-Url = Annotated[str, Meta(max_length=500)]
-Skills = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=50)]
-Device = Annotated[str, Meta(max_length=100)]
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        description="Long enough, and not one of those that are tried first; of characters of any kind.",
+        examples=["seven blue herons read maps"],
+    ),
+]
+Password = Annotated[
+    str, Meta(min_length=1, max_length=256, description="The password.", examples=["seven blue herons read maps"])
+]
+Name = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=NOT_BLANK, description="One line.", examples=["Ada Lovelace"])
+]
+Headline = Annotated[str, Meta(max_length=200, description="One line.", examples=["Analytical engines"])]
+About = Annotated[str, Meta(max_length=2000, description="A text.", examples=["I write programs for engines."])]
+Url = Annotated[
+    str,
+    Meta(
+        max_length=normalise.URL_MAX,
+        description="An http or https URL; empty for none.",
+        examples=["https://example.com/ada.png"],
+    ),
+]
+Skill = Annotated[str, Meta(min_length=1, max_length=normalise.SKILL_MAX, pattern=NOT_BLANK)]
+Skills = Annotated[
+    tuple[Skill, ...],
+    Meta(
+        max_length=normalise.SKILLS_MAX,
+        description="Upper and lower case are one, and each counts once.",
+        examples=[["python", "kafka"]],
+    ),
+]
+Device = Annotated[str, Meta(max_length=100, description="What the device calls itself.", examples=["Ada's laptop"])]
 #: A token of ours as somebody may send it.
-Token = Annotated[str, Meta(max_length=2000)]
-Reason = Annotated[str, Meta(max_length=500)]
+Token = Annotated[str, Meta(max_length=2000, description="As an answer or a mailed link had it.")]
+Reason = Annotated[str, Meta(max_length=500, description="Kept in the audit trail.", examples=["annual plan"])]
 #: A user id as somebody may write it; whether it is one is another question.
-UserId = Annotated[str, Meta(min_length=1, max_length=100)]
-Text = Annotated[str, Meta(min_length=1, max_length=4000)]
+UserId = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=100, description="The id of a person.", examples=["5f0c1e9a7b3d42688e1f0a9b7c6d5e4f"]
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=NOT_BLANK, examples=["Hello, Bob!"])]
 #: A message's seq: exact in every JSON reader.
-Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-NotificationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100)]
+Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="The `seq` of a message.", examples=[1])]
+NotificationIds = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100, description="Their ids.")
+]
 
 
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,13 +166,15 @@ class ReportUser(Body, frozen=True):
 
     user: UserId
     reason: ReportReason
-    note: Annotated[str, Meta(max_length=2000)] = ""
+    note: Annotated[str, Meta(max_length=2000, description="What happened.", examples=["It's all advertising."])] = ""
 
 
 class CloseReport(Body, frozen=True):
     """`POST /v1/reports/{report}/close`"""
 
-    outcome: Annotated[str, Meta(min_length=1, max_length=500)]
+    outcome: Annotated[
+        str, Meta(min_length=1, max_length=500, description="What came of it.", examples=["The account is closed."])
+    ]
 
 
 class ChangeProfile(Body, frozen=True):
@@ -196,7 +242,7 @@ def profile_of(body: SignUp | ChangeProfile) -> dict[str, Any]:
     """The profile fields that were given, each in its one spelling; ProblemError(invalid_body) for a bad one."""
     given: dict[str, Any] = {}
     if not isinstance(body.name, UnsetType):
-        given["name"] = _not_blank("name", normalise.line(body.name))
+        given["name"] = normalise.line(body.name)
     if not isinstance(body.headline, UnsetType):
         given["headline"] = normalise.line(body.headline)
     if not isinstance(body.about, UnsetType):
@@ -210,15 +256,3 @@ def profile_of(body: SignUp | ChangeProfile) -> dict[str, Any]:
         if given["skills"] is None:
             raise bad_field("skills", "are at most 50, of 1 to 50 characters each")
     return given
-
-
-def text_of(body: SendMessage | EditMessage) -> str:
-    """What is said; ProblemError(invalid_body) when that is nothing but spaces."""
-    _not_blank("text", body.text.strip())
-    return body.text
-
-
-def _not_blank(field: str, text: str) -> str:
-    if not text:
-        raise bad_field(field, "must not be blank")
-    return text

@@ -20,6 +20,7 @@ from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.ids import Ids
+from web.patterns import KEY as KEY_PATTERN
 from web.problems import ProblemError
 from web.requests import route_of
 
@@ -38,6 +39,7 @@ OPENING = frozenset(
     )
 )
 
+_KEY = re.compile(KEY_PATTERN)
 _RESPOND_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.I)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,5})\"?(?:$|[,;\s])", re.I)
 
@@ -122,8 +124,8 @@ class Commander:
         With an Idempotency-Key the id follows from it. ProblemError(invalid_header) when that isn't one.
         """
         key = request.headers.get(KEY)
-        if key is not None and not 1 <= len(key) <= 128:
-            raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 characters.")
+        if key is not None and not _KEY.fullmatch(key):
+            raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 visible characters of ASCII.")
         prefer = request.headers.get(PREFER)
         wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
         return Order(

@@ -16,7 +16,8 @@ ALLOWED_HEADERS = (
     "Request-Id"
 )
 EXPOSED_HEADERS = (
-    "RateLimit, RateLimit-Policy, Retry-After, Command-Id, Location, ETag, X-Source, X-As-Of, Read-After, Request-Id"
+    "RateLimit, RateLimit-Policy, Retry-After, Command-Id, Location, ETag, X-Source, X-As-Of, X-Behind, Read-After, "
+    "Request-Id, WWW-Authenticate"
 )
 #: Seconds for which a browser needn't ask again.
 MAX_AGE = "7200"

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict, istr
 
 from devconnect.ports.gateway import BusyError
@@ -66,10 +66,12 @@ class Edge:
 
     def around(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
         """These routes, and one for all that matches none of them."""
-        found = [
-            web.RouteDef(each.method, each.path, self._around(each.handler, each.path), each.kwargs) for each in routes
-        ]
-        return [*found, web.route("*", ANYTHING_ELSE, self._around(_nowhere, "unmatched"))]
+        found = []
+        for each in (*routes, web.route("*", ANYTHING_ELSE, _nowhere)):
+            handler = self._around(each.handler, "unmatched" if each.path == ANYTHING_ELSE else each.path)
+            kwargs = {**each.kwargs, "expect_handler": _expect}
+            found.append(web.RouteDef(each.method, each.path, handler, kwargs))
+        return found
 
     def _around(self, handler: Handler, template: str) -> Handler:
         records: dict[tuple[str, int], Record] = {}
@@ -104,6 +106,16 @@ class Edge:
                 self._metrics.histogram(HTTP_SECONDS, known, template),
             )
         return found
+
+
+async def _expect(request: web.Request) -> None:
+    """Let a body come. aiohttp's own would put into its answer what was expected, and not all of that can be."""
+    if request.version != HttpVersion11:
+        return
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # nothing of the answer is sent yet
 
 
 async def _nowhere(request: web.Request) -> web.StreamResponse:

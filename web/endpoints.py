@@ -1,8 +1,9 @@
 """Serves operations: who asks, may they, how often, what for; then the read or the command, and its answer."""
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from aiohttp import web
@@ -35,12 +36,29 @@ _TYPE, _TAG, _LOCATION, _JSON = istr("Content-Type"), istr("ETag"), istr("Locati
 
 def routes(gateway: Gateway, operations: Iterable[Operation]) -> list[web.RouteDef]:
     """What serves them; a GET answers HEAD, too."""
-    serving = Serving(gateway)
+    serving, offered = Serving(gateway), tuple(operations)
     found = []
-    for operation in operations:
+    for operation in offered:
         make = web.get if operation.method == "GET" else partial(web.route, operation.method)
         found.append(make(operation.path, serving.endpoint(operation)))
-    return found
+    return [*found, *_refusing(offered)]
+
+
+def _refusing(operations: Sequence[Operation]) -> list[web.RouteDef]:
+    """For paths such as /v1/connections/requests, which are no person's: what they haven't isn't {user}'s either."""
+    templates = [re.compile(re.sub(r"\{\w+\}", "[^/]+", one.path)) for one in operations if "{" in one.path]
+    methods: dict[str, set[str]] = {}
+    for one in operations:
+        if "{" not in one.path and any(template.fullmatch(one.path) for template in templates):
+            methods.setdefault(one.path, set()).update((one.method, "HEAD") if one.method == "GET" else (one.method,))
+    return [web.route("*", path, _refuse(frozenset(allowed))) for path, allowed in methods.items()]
+
+
+def _refuse(allowed: frozenset[str]) -> Serve:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 class Serving:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -9,10 +10,12 @@ import msgspec
 from devconnect.events.base import SEQ_STRIDE
 from devconnect.events.topics import COMMAND_TO_EVENT
 from web.commands import Outcome
+from web.patterns import MARK
 
 _TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _encode = msgspec.msgpack.Encoder().encode
+_MARK = re.compile(MARK)
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, bool])
 
 
@@ -36,7 +39,7 @@ class Mark(NamedTuple):
     @classmethod
     def read(cls, text: str) -> "Mark | None":
         """The mark in a header; None when it is none of ours."""
-        if len(text) > 100:
+        if not _MARK.fullmatch(text):
             return None
         try:
             data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))

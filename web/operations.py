@@ -14,6 +14,7 @@ from devconnect.domain.sessions import RANKS
 from devconnect.events.base import Role
 from devconnect.events.commands import AnyCommand
 from devconnect.ports.reads import Source
+from web.answers import Accepted
 from web.calls import Call
 from web.commands import Outcome
 from web.queries import NoQuery, Query
@@ -66,6 +67,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     #: What is answered where all went well: status and type (None: no JSON).
     status: int = 200
     answer: Any = None
+    #: What is answered with 202, where it became a command.
+    pending: Any = Accepted
     #: Problems that are this operation's own; those that any may have are added in the document.
     problems: tuple[str, ...] = ()
     quota: Quota | Callable[[Any], Quota] = "reads"

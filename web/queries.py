@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from web.patterns import USER_IDS
+
 LIMIT = 50
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items a page.")]
 Cursor = Annotated[
@@ -29,7 +31,9 @@ class PageQuery(Query, frozen=True):
 class HistoryQuery(PageQuery, frozen=True):
     """Which page, and whether it goes from new to old or from old to new."""
 
-    direction: Literal["older", "newer"] = "older"
+    direction: Annotated[
+        Literal["older", "newer"], Meta(description="From the newest message back, or from the oldest on.")
+    ] = "older"
 
 
 class SearchQuery(PageQuery, frozen=True, kw_only=True):
@@ -49,7 +53,7 @@ class PresenceQuery(Query, frozen=True):
         Meta(
             min_length=32,
             max_length=200 * 33 - 1,
-            pattern="^[0-9a-f]{32}(?:,[0-9a-f]{32}){0,199}$",
+            pattern=USER_IDS,
             description="1 to 200 user ids, with commas between them.",
         ),
     ]
@@ -58,10 +62,12 @@ class PresenceQuery(Query, frozen=True):
 class SessionsQuery(Query, frozen=True):
     """Whether the session that asks goes on."""
 
-    keep_current: bool = False
+    keep_current: Annotated[bool, Meta(description="The session that asks goes on.")] = False
 
 
 class ReportsQuery(PageQuery, frozen=True):
     """Which reports."""
 
-    state: Literal["open", "closed"] = "open"
+    state: Annotated[Literal["open", "closed"], Meta(description="Those to be looked at, or those that are done.")] = (
+        "open"
+    )

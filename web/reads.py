@@ -143,8 +143,11 @@ class Reading:
         return await self._known(lambda store: store.unread_notifications(user))
 
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]]:
-        """Rows of an analytics table's view."""
-        return await self._known(lambda store: store.table(name, cursor, limit))
+        """Rows of an analytics table's view. The cache alone has them: what it takes for no cursor is none."""
+        found = await self._from_cache(lambda store: store.table(name, cursor, limit), is_alone=True)
+        if found is None:
+            raise UnavailableError("the cache doesn't know, and nobody else does")
+        return found
 
     async def _known(self, ask: Callable[[Reads], Awaitable[T | None]]) -> T:
         found = await self._from_cache(ask)
@@ -154,7 +157,7 @@ class Reading:
             raise UnavailableError("neither store knows")
         return found
 
-    async def _from_cache(self, ask: Callable[[Reads], Awaitable[T]]) -> T | None:
+    async def _from_cache(self, ask: Callable[[Reads], Awaitable[T]], *, is_alone: bool = False) -> T | None:
         breaker = self._models.breaker
         if not breaker.allows():
             return None
@@ -163,10 +166,11 @@ class Reading:
         except UnavailableError:
             breaker.failed()
             return None
-        except CursorExpiredError:
-            raise
-        except ValueError:  # a cursor that the database gave, perhaps: it will know
-            found = None
+        except ValueError as error:
+            breaker.worked()
+            if is_alone or isinstance(error, CursorExpiredError):
+                raise
+            return None  # a cursor that the database gave, perhaps: it will know
         breaker.worked()
         return found
 

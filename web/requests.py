@@ -10,6 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from devconnect.ports.reads import CursorExpiredError
+from web.patterns import said
 from web.problems import FieldError, ProblemError, bad_query
 from web.queries import PageQuery, Query
 
@@ -40,11 +41,26 @@ async def read_body(request: web.Request, kind: type[B]) -> B:
     if len(raw) > request.client_max_size:
         raise web.HTTPRequestEntityTooLarge(max_size=request.client_max_size, actual_size=len(raw))
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return _decoded(raw, kind)
     except msgspec.ValidationError as exc:
         raise _invalid(str(exc)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProblemError("malformed_json", f"The body must be one JSON object in UTF-8: {exc}.") from None
+
+
+def _decoded(raw: bytes, kind: type[B]) -> B:
+    """The value; a whole number that is written with a fraction (1.0) is one in JSON, and so it is here."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as exc:
+        if not str(exc).startswith("Expected `int`, got `float`"):
+            raise
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        return msgspec.convert({name: _whole(value) for name, value in found.items()}, kind)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_json(request: web.Request) -> bool:
@@ -67,7 +83,7 @@ def _named(text: str) -> tuple[str, str]:
         path = f"{path}.{named['name']}" if path else named["name"]
         what = "is required" if named["what"] == "missing required" else "is no field of this request"
     else:
-        what = what.replace("`", "")
+        what = said(what).replace("`", "")
         what = what[:1].lower() + what[1:]
     return path.removesuffix("[...]")[:100], what
 

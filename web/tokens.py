@@ -116,6 +116,8 @@ class Tokens:
 
     def _verified(self, kind: Kind, token: str) -> dict[str, Any] | None:
         """The signature and the claims; the times are checked against our own clock."""
+        if not token.isascii():
+            return None
         options: Mapping[str, Any] = {"require": ["sub", "sid", "exp"], "verify_exp": False, "verify_iat": False}
         try:
             kid = jwt.get_unverified_header(token).get("kid")

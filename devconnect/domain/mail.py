@@ -10,8 +10,6 @@ PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of mail
 EMAIL_CHANGED = "email_changed"
 
 HOUR_MS = 3_600_000
-#: Milliseconds that the link of a sign-up is good for.
-SIGN_UP_LINK_MS = 72 * HOUR_MS
 #: Milliseconds after which a mail without a link is no news any more.
 NEWS_MS = 72 * HOUR_MS
 #: Mails of one kind that one address gets within an hour, whoever asks for them.
@@ -21,10 +19,6 @@ MOST_AN_HOUR = 5
 def decide(event: Event) -> f.MailRequested | None:
     """The mail that an event asks for, if any. An event asks for one at most."""
     match event:
-        case f.UserSignedUp():
-            return _request(
-                event, VERIFY_EMAIL, event.email, ticket=ticket_of(event), expires_at=event.at + SIGN_UP_LINK_MS
-            )
         case f.EmailVerificationRequested():
             return _request(event, VERIFY_EMAIL, event.email, ticket=event.ticket, expires_at=event.expires_at)
         case f.PasswordResetRequested():
@@ -36,11 +30,6 @@ def decide(event: Event) -> f.MailRequested | None:
             return _request(event, EMAIL_CHANGED, event.before)
         case _:
             return None
-
-
-def ticket_of(event: Event) -> str:
-    """The ticket of a link that an event brings about: the id of the command that caused it."""
-    return event.id.rpartition(".")[0]
 
 
 def good_until(request: f.MailRequested) -> int:

@@ -34,10 +34,10 @@ class Projections(Protocol):
         """Say so: every event there is has been applied."""
 
     async def sessions_known(self) -> bool:
-        """Whether no log-out can be missing; False when the store was started anew, and may be behind."""
+        """Whether nothing can be missing; False when the store was started anew, and may be what it was before."""
 
     async def declare_sessions_known(self) -> None:
-        """Say so: every log-out there is has been applied."""
+        """Say so: every event there is has been applied."""
 
 
 #: (row key, values, seq)

@@ -62,10 +62,11 @@ async def requested(*events: f.AnyEvent) -> list[Slice[f.MailRequested]]:
     return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
 
 
-def signed_up(user: str, command: str = "c") -> f.UserSignedUp:
-    account = a_user(user)
-    place: dict[str, Any] = {"id": f"{command}-{user}.0", "seq": 256, "at": NOON - 1, "user": user}
-    return f.UserSignedUp(**place, email=account.email, profile=account.profile, tier="free", role="member")
+def signed_up(user: str, command: str = "c") -> f.EmailVerificationRequested:
+    """What a sign-up brings about besides the account."""
+    place: dict[str, Any] = {"id": f"{command}-{user}.1", "seq": 257, "at": NOON - 1, "user": user}
+    ticket = {"ticket": f"{command}-{user}", "expires_at": NOON - 1 + 72 * HOUR_MS}
+    return f.EmailVerificationRequested(**place, **ticket, email=a_user(user).email)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ async def test_a_replay_sends_nothing_and_what_is_kept_names_nobody(
         await sending(db, post).apply(asked)
     assert sorted(post.recipients) == ["ada@example.org", "bob@example.org"]
     kept = await db[layout.MAILS].find().to_list(None)
-    assert sorted(fields["_id"] for fields in kept) == ["c-ada.0-verify_email", "c-bob.0-verify_email"]
+    assert sorted(fields["_id"] for fields in kept) == ["c-ada.1-verify_email", "c-bob.1-verify_email"]
     assert "example.org" not in str(kept)
 
 

@@ -16,6 +16,21 @@ from devconnect.runner.plan import ROOT
 from tests.drill.schedule import KINDS, plan
 from tests.e2e.system import wait_until
 
+#: What a short drill can't do without: the rest of the load is drawn, and comes now and then.
+DONE = {
+    "user.logged_out",
+    "user.session_renewed",
+    "user.password_changed",
+    "user.email_changed",
+    "connection.removed",
+    "connection.blocked",
+    "connection.unblocked",
+    "connection.reported",
+    "message.sent",
+    "message.edited",
+    "message.deleted",
+    "message.read",
+}
 DRILL = (sys.executable, "-m", "tests.drill")
 
 
@@ -64,7 +79,8 @@ def test_a_short_drill_is_exact(tmp_path: Path) -> None:
     assert report is not None, errors.read_text()
     assert (process.returncode, report["differences"]) == (0, [])
     assert (report["seed"], report["faults"]) == (43, 10)
-    assert report["accepted"] == report["events"] - 1, "one more by the operator"
+    assert report["happened"].keys() >= DONE
+    assert sum(report["happened"].values()) == report["events"] - 1, "one more by the machine's operator"
     assert left(folder) == []
 
 

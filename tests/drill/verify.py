@@ -7,9 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from pymongo import MongoClient
 
-from devconnect import stack
 from devconnect.adapters.mongo.records import decision_of
 from devconnect.domain.analytics import TABLES
 from devconnect.domain.model import Decision
@@ -19,16 +17,14 @@ from devconnect.replay.analyst import Analyst
 from devconnect.replay.client import Gateway, RefusedError
 from tests import counting
 from tests.counting import Fact, differences
-from tests.drill.load import Load, Person
+from tests.drill.book import ACCEPTED, Person
+from tests.drill.load import Load
+from tests.drill.stores import Stores
 from tests.e2e import kafka
 from tests.e2e.system import System
 
-Document = dict[str, Any]
 #: Who gives roles on the machine.
 OPERATOR = "system"
-ACCEPTED = "accepted"
-#: Milliseconds that a question to the database may take.
-MONGO_MS = 60_000
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -43,16 +39,18 @@ class Verdict(msgspec.Struct, frozen=True):
 class Verifier:
     """Looks at everything once; what is still under way shows as differences."""
 
-    def __init__(self, system: System, gateway: Gateway, analyst: Analyst, load: Load) -> None:
-        self._system, self._gateway, self._analyst = system, gateway, analyst
-        self._book, self._people = load.book, load.people
+    def __init__(self, system: System, gateway: Gateway, load: Load) -> None:
+        self._system, self._gateway = system, gateway
+        self._analyst = Analyst(gateway, load.operator.token)
+        self._book, self._people = load.book, [*load.people, load.operator]
+        self._stores = Stores(system, load.book)
         self._wrong: set[str] = set()
         #: How many windows there were when we looked last.
         self.windows = 0
 
     async def look(self) -> Verdict:
         """What isn't as the book says."""
-        decisions = self._decisions()
+        decisions = {decision.id: decision for decision in map(decision_of, self._stores.documents("decisions"))}
         self._wrong = set(self._book.wrong)
         facts = self._facts(decisions)
         events = await asyncio.to_thread(self._events)
@@ -63,46 +61,38 @@ class Verifier:
         found += await self._conversations()
         found += await self._told(facts)
         found += await self._sessions()
+        found += await asyncio.to_thread(self._stores.look)
         found += [f"dead letter: {letter}" for letter in await asyncio.to_thread(kafka.letters, self._system)]
         return Verdict(found, len(events), sum(events.values()) - len(events), self.windows)
 
     # -- decisions and events
 
-    def _decisions(self) -> dict[str, Decision]:
-        return {decision.id: decision for decision in map(decision_of, self._documents("decisions"))}
-
-    def _documents(self, collection: str) -> list[Document]:
-        """All there are, read from the database itself."""
-        settings = self._system.settings
-        with MongoClient[Document](stack.addresses(settings).mongo, timeoutMS=MONGO_MS) as mongo:
-            return list(mongo[settings.mongo_db][collection].find())
-
     def _decided(self, decisions: dict[str, Decision]) -> list[str]:
         """Each command of the book is decided as its asker was told, and no other is but for the operator's."""
-        due = {entry.command: ACCEPTED for entry in self._book.accepted} | self._book.refused
-        due |= {command: ACCEPTED for command, each in decisions.items() if each.actor == OPERATOR}
+        due = self._book.decided | {command: ACCEPTED for command in self._by_machine(decisions)}
         stored = {command: each.problem.code if each.problem else ACCEPTED for command, each in decisions.items()}
-        twice = [command for command, times in Counter(e.command for e in self._book.accepted).items() if times > 1]
-        return [f"accepted twice: {twice}"] * bool(twice) + differences("decision", stored, due)
+        return differences("decision", stored, due)
+
+    def _by_machine(self, decisions: dict[str, Decision]) -> list[str]:
+        return [command for command, each in decisions.items() if each.actor == OPERATOR]
 
     def _facts(self, decisions: dict[str, Decision]) -> list[Fact]:
-        """The book, with the times that only the decisions hold; and what the operator did."""
+        """The book, with the times that only the decisions hold; and what the machine's operator did."""
         facts = []
-        for command, fact in self._book.accepted:
-            at = decisions[command].at if command in decisions else fact.at
-            if fact.at and fact.at != at:
-                self._wrong.add(f"{command} was told to be of {fact.at}, and is of {at}")
-            facts.append(fact._replace(at=at))
-            if fact.type == "user.signed_up":
-                facts.append(Fact("user.email_verification_requested", at, fact.by))
-        operators = [each for each in decisions.values() if each.actor == OPERATOR]
-        return facts + [Fact(type_of(event), event.at, event.user) for each in operators for event in each.events]
+        for command, happened in self._book.happened.items():
+            for fact in happened:
+                at = decisions[command].at if command in decisions else fact.at
+                if fact.at and fact.at != at:
+                    self._wrong.add(f"{command} was told to be of {fact.at}, and is of {at}")
+                facts.append(fact._replace(at=at))
+        for command in self._by_machine(decisions):
+            facts += [Fact(type_of(event), event.at, event.key) for event in decisions[command].events]
+        return facts
 
     def _due_events(self, decisions: dict[str, Decision]) -> dict[str, int]:
-        operators = [command for command, each in decisions.items() if each.actor == OPERATOR]
-        due = {f"{command}.0": 1 for command in [*(entry.command for entry in self._book.accepted), *operators]}
-        # A sign-up sends a link besides.
-        return due | {f"{command}.1": 1 for command, fact in self._book.accepted if fact.type == "user.signed_up"}
+        due = {command: len(facts) for command, facts in self._book.happened.items()}
+        due |= {command: 1 for command in self._by_machine(decisions)}
+        return {f"{command}.{index}": 1 for command, times in due.items() for index in range(times)}
 
     def _events(self) -> dict[str, int]:
         """Event id -> how many records of it there are, which must be the same."""
@@ -143,20 +133,23 @@ class Verifier:
         return found + [f"window {key}: published {each} times" for key, each in times.items() if each > 1]
 
     async def _conversations(self) -> list[str]:
+        """Conversations, what isn't read of them, and connections, as each of the people is shown them."""
         found = []
-        tokens = {person.user: person for person in self._people}
-        for pair, ids in self._book.said.items():
-            one, other = pair.split(".")
-            reader, peer = (one, other) if one in tokens else (other, one)
-            history = await self._items(tokens[reader], f"/v1/conversations/{peer}/messages")
-            told = [item["id"] for item in history][::-1]
-            if told != ids:
-                found.append(f"conversation {pair}: {told} in place of {ids}")
-        connected = {pair for pair, state in self._book.connected.items() if state}
         for person in self._people:
+            shown = {each["user"]["id"]: each for each in await self._items(person, "/v1/conversations")}
+            talks = {other: talk for other, talk in self._book.talks_of(person.user).items() if talk.said}
+            listed = {other: (each["last"]["id"], each["unread"]) for other, each in shown.items()}
+            due = {other: (talk.said[-1].id, len(talk.unread(person.user))) for other, talk in talks.items()}
+            found += differences(f"conversations of {person.user}", listed, due)
+            for other, talk in talks.items():
+                history = await self._items(person, f"/v1/conversations/{other}/messages")
+                read = [(each["id"], each["text"], each["deleted"]) for each in history][::-1]
+                said = [(each.id, each.text, each.deleted) for each in talk.said]
+                if read != said:
+                    found.append(f"conversation of {person.user} with {other}: {read} in place of {said}")
             known = {item["user"]["id"] for item in await self._items(person, "/v1/connections")}
-            due = {user for pair in connected for user in pair.split(".") if person.user in pair} - {person.user}
-            found += differences(f"connections of {person.user}", dict.fromkeys(known, 1), dict.fromkeys(due, 1))
+            connected = {other for other, talk in self._book.talks_of(person.user).items() if talk.connected}
+            found += differences(f"connections of {person.user}", dict.fromkeys(known, 1), dict.fromkeys(connected, 1))
         return found
 
     async def _told(self, facts: list[Fact]) -> list[str]:
@@ -169,7 +162,9 @@ class Verifier:
                 listed[person.user, "listed twice", ""] += 1
         users = {person.user for person in self._people}
         due = counting.told(facts)
-        kept = Counter((each["user"], each["kind"], each["about"]["user"]) for each in self._documents("notifications"))
+        kept = Counter(
+            (each["user"], each["kind"], each["about"]["user"]) for each in self._stores.documents("notifications")
+        )
         theirs = {key: times for key, times in due.items() if key[0] in users}
         return differences("notification listed", listed, theirs) + differences("notification kept", kept, due)
 

@@ -56,10 +56,11 @@ class Client:
         key: str | None = None,
         raw: bytes | None = None,
         content_type: str = "application/json",
+        more: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One request, once; raises one of `Unanswered`."""
+        """One request, once, with `more` headers; raises one of `Unanswered`."""
         payload = raw if raw is not None or body is None else json.dumps(body).encode()
-        headers = {"Content-Type": content_type} if payload is not None else {}
+        headers = {**({"Content-Type": content_type} if payload is not None else {}), **(more or {})}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if key is not None:
@@ -125,9 +126,13 @@ class Person:
         return cls(client, email, account["id"], cls.log_in(client, email)["token"])
 
     @staticmethod
-    def log_in(client: Client, email: str) -> Any:
-        """A new session: token, session, user, expires_at."""
-        return client.result("POST", "/v1/sessions", {"email": email, "password": PASSWORD})
+    def log_in(client: Client, email: str, password: str = PASSWORD) -> Any:
+        """A new session: its tokens, its id, user, expires_at."""
+        return client.result("POST", "/v1/sessions", {"email": email, "password": password})
+
+    def again(self, password: str = PASSWORD) -> "Person":
+        """The same person in another session."""
+        return Person(self.client, self.email, self.user, self.log_in(self.client, self.email, password)["token"])
 
     def send(self, method: str, path: str, body: Any = None, **more: Any) -> Reply:
         """One request of theirs, once."""
@@ -140,6 +145,10 @@ class Person:
     def refused(self, method: str, path: str, body: Any = None, *, key: str = "") -> tuple[int, str]:
         """Status and code of a request of theirs that must be turned down."""
         return self.client.decided(method, path, body, token=self.token, key=key).problem
+
+    def refused_read(self, path: str) -> tuple[int, str]:
+        """Status and code of a read that must be turned down."""
+        return self.send("GET", path).problem
 
     def read(self, path: str) -> Any:
         """What a read answers, which must be 200."""

@@ -176,9 +176,8 @@ def test_a_record_that_cannot_be_used_is_buried_and_its_neighbours_are_applied(s
         values.append(secrets.token_bytes(1_040_000))  # close to the largest that Kafka takes
     pids = system.pids()
     # Every key of the pair's commands and events, and of its recipient's notifications.
-    key = {"user": ada.user, "mail": ada.user, "notification": bob.user}.get(
-        topic.partition("-")[0], pair_id(ada.user, bob.user)
-    )
+    keys = {"user": ada.user, "mail": ada.user, "notification": bob.user}
+    key = keys.get(topic.partition("-")[0], pair_id(ada.user, bob.user))
     ada.do("PATCH", "/v1/me", {"headline": "before"})
     first = ada.say(bob, "before")
     places = produce(system, topic, key, values)
@@ -196,3 +195,13 @@ def test_a_record_that_cannot_be_used_is_buried_and_its_neighbours_are_applied(s
     row = {"user": ada.user, "messages_sent": 2, "messages_received": 0, "requests_sent": 1, "connections": 0}
     wait_until(lambda: row in bob.items("/v1/analytics/tables/user_activity"), PATIENCE, "her row")
     assert system.pids() == pids
+
+
+def test_what_cannot_be_read_of_the_ends_of_sessions_keeps_no_end_from_the_gateway(system: System) -> None:
+    [ada] = join(system, "Ada")
+    leaving = ada.again()
+    session = leaving.read("/v1/sessions")["items"][0]["id"]
+    produce(system, "session-ends", session, unusable("session"))
+    assert leaving.do("DELETE", "/v1/sessions/current")["session"]
+    wait_until(lambda: leaving.send("GET", "/v1/me").status == 401, PATIENCE, "the end")
+    assert ada.read("/v1/me")["id"] == ada.user

@@ -154,10 +154,8 @@ def test_after_a_log_out_the_token_is_worth_nothing(system: System) -> None:
         wait_until(lambda: ada.send("GET", "/v1/me").status == 401, PATIENCE, "the log-out")
     for method, path, body in (("GET", "/v1/me", None), ("PATCH", "/v1/me", {"name": "Eve"})):
         reply = ada.send(method, path, body)
-        assert (reply.problem, reply.headers["www-authenticate"]) == (
-            (401, "not_logged_in"),
-            'Bearer error="invalid_token"',
-        )
+        assert reply.problem == (401, "not_logged_in")
+        assert reply.headers["www-authenticate"] == 'Bearer error="invalid_token"'
     assert other.read("/v1/me")["name"] == "Ada"
 
 

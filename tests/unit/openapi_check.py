@@ -1,6 +1,7 @@
 """Holds answers against the OpenAPI document that the gateway serves."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -13,29 +14,32 @@ DOCUMENT = build(OPERATIONS)
 PATHS = {re.compile(re.sub(r"\{\w+\}", "[^/]+", path)): path for path in DOCUMENT["paths"]}
 
 
-def insist(method: str, path: str, status: int, content_type: str, body: Any) -> None:
+def insist(method: str, path: str, status: int, headers: Mapping[str, str], body: Any) -> None:
     """Fail unless the document says that a request may be answered so."""
     operation = _operation(method.lower(), path)
     if operation is None:
         return  # a page outside the document, or a method that isn't served
     answers = DOCUMENT["paths"][operation][method.lower()]["responses"]
     assert str(status) in answers, f"{method} {operation} may not be answered with {status}: {body}"
+    for name, header in answers[str(status)]["headers"].items():
+        described = DOCUMENT["components"]["headers"][header["$ref"].rpartition("/")[2]]
+        assert name in headers or not described["required"], (method, path, status, name)
     content = answers[str(status)].get("content")
     if content is None:
         assert not body, (method, path, status, body)
         return
-    kind = content_type.partition(";")[0]
-    assert kind in content, (method, path, status, content_type)
+    kind = headers.get("Content-Type", "").partition(";")[0]
+    assert kind in content, (method, path, status, kind)
     assert kind == PROBLEM_TYPE or status < 400
     _validator(operation, method.lower(), str(status), kind).validate(body)
 
 
 def _operation(method: str, path: str) -> str | None:
-    """The path in the document: one without a parameter there is the nearer one."""
+    """The path in the document, if it has the method: one without a parameter there is the nearer one."""
     bare = path.partition("?")[0]
     found = [template for pattern, template in PATHS.items() if pattern.fullmatch(bare)]
-    served = [template for template in found if method in DOCUMENT["paths"][template]]
-    return min(served, key=lambda template: template.count("{"), default=None)
+    nearest = min(found, key=lambda template: template.count("{"), default=None)
+    return nearest if nearest is not None and method in DOCUMENT["paths"][nearest] else None
 
 
 @cache

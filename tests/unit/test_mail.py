@@ -9,10 +9,10 @@ from hypothesis import given, settings
 
 from agents.notifications import DecideNotifications
 from agents.processing import Slice
-from devconnect.domain import mail as rules
+from devconnect.domain import accounts, mail as rules
 from devconnect.domain.mail import EMAIL_CHANGED, HOUR_MS, PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL
 from devconnect.domain.model import User
-from devconnect.events import facts as f
+from devconnect.events import commands as c, facts as f
 from devconnect.events.base import Event
 from devconnect.events.topics import MAIL_REQUESTS, USER_EVENTS, mail_requests
 from devconnect.links import Link, Links
@@ -32,10 +32,6 @@ PROFILE = f.Profile(name="Ada <b>& Co</b>")
 
 #: Each event that asks for a mail: its kind, whom it goes to, its ticket, and how long its link is good.
 ASKED: list[tuple[Event, tuple[str, str, str, int]]] = [
-    (
-        f.UserSignedUp(**PLACE, email="ada@example.org", profile=PROFILE, tier="free", role="member"),
-        (VERIFY_EMAIL, "ada@example.org", "c" * 32, AT + 72 * HOUR_MS),
-    ),
     (
         f.EmailVerificationRequested(**PLACE, ticket="t", email="new@example.org", expires_at=AT + 5),
         (VERIFY_EMAIL, "new@example.org", "t", AT + 5),
@@ -75,6 +71,13 @@ def test_what_an_event_asks_for(event: f.UserEvent, asked: tuple[str, str, str, 
     assert (request.id, request.user, request.key, request.at) == (f"{event.id}-{asked[0]}", ADA, ADA, AT)
     assert request.kind in KINDS
     assert bool(request.ticket) == (KINDS[request.kind].purpose is not None)
+
+
+def test_a_sign_up_asks_for_one_mail_whatever_events_it_leads_to() -> None:
+    command = c.SignUp(id="c", actor=ADA, at=AT, user=ADA, email="ada@example.org", password_hash="", name="Ada")
+    verdict = accounts.decide(command, 0, {}, {command.email: ADA})
+    [request] = [found for event in verdict.events if (found := rules.decide(event))]
+    assert (request.kind, request.to, request.ticket) == (VERIFY_EMAIL, command.email, command.id)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in get_args(f.AnyEvent) if kind not in ASKING])

@@ -1,7 +1,9 @@
 """The replay against a gateway in memory: each command takes effect once, in its pair's order, whatever goes wrong."""
 
+import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,9 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 
+from devconnect.cli.replay import replay as replay_command
 from devconnect.domain.allowances import Quota
-from devconnect.replay import analyst, client, plan, trace
+from devconnect.replay import analyst, client, people, plan, trace
 from devconnect.replay.account import Account
 from devconnect.replay.client import Gateway, LimitedError, RefusedError, UnreachableError
 from devconnect.replay.limits import LIMITS
@@ -100,9 +104,30 @@ async def test_messages_of_a_pair_keep_the_order_of_the_file(file: Path) -> None
 async def test_people_sign_up_once_with_their_group_as_a_skill(file: Path) -> None:
     fake = FakeGateway()
     await play(fake, file, concurrency=64)
-    people = [user for user in fake.users.values() if user["name"].startswith("P")]
-    assert len(people) == len({user["name"] for user in people}) == 12
-    assert {user["skills"][0] for user in people} <= {"G0", "G1", "G2"}
+    found = [user for user in fake.users.values() if user["name"].startswith("P")]
+    assert len(found) == len({user["name"] for user in found}) == 12
+    assert {user["skills"][0] for user in found} <= {"G0", "G1", "G2"}
+
+
+async def test_few_accounts_are_opened_at_once_since_each_is_an_attempt_until_it_has_succeeded(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "OPENING", 3)
+    fake = FakeGateway()
+    post, under_way, most = fake.post, Counter[str](), 0
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        nonlocal most
+        path = request.match_info["path"]
+        under_way[path] += 1
+        most = max(most, under_way["users"] + under_way["sessions"])
+        await asyncio.sleep(0.01)
+        under_way[path] -= 1
+        return await post(request)
+
+    fake.post = slowly
+    assert (await play(fake, file, concurrency=64)).equal
+    assert most == 3
 
 
 def double(table: str, rows: list[dict[str, int]]) -> None:
@@ -190,6 +215,19 @@ async def test_limits_that_do_not_let_it_go_on_are_told_at_once_in_the_gateways_
         await play(fake, file)
     assert {str(error) for error in caught.value.exceptions} == {"At most 10 connection requests a day."}
     assert all(isinstance(error, LimitedError) for error in caught.value.exceptions)
+
+
+async def test_the_command_says_in_one_line_what_to_set_where_limits_are_in_the_way(file: Path) -> None:
+    fake = FakeGateway()
+    fake.tokens["analyst"] = "analyst"
+    fake.limited = lambda path: (8640, "At most 10 connection requests a day.") if path == "connections" else None
+    async with serving(fake) as url:
+        arguments = [str(file), "--url", url, "--analyst-token", "analyst"]
+        done = await asyncio.to_thread(CliRunner().invoke, replay_command, arguments)
+    assert done.exit_code == 1
+    [line] = done.output.splitlines()
+    assert line.startswith("Error: the gateway's limits are in the way (At most 10 connection requests a day.): ")
+    assert all(f'{name}="{value}"' in line for name, value in LIMITS.items())
 
 
 async def test_limits_that_are_waited_for_are_told_at_the_end(file: Path) -> None:

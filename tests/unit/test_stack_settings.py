@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devconnect.settings import VARIABLES, Settings, SettingsError, public_url, read_dotenv, signing_key
+from devconnect.settings import VARIABLES, Settings, SettingsError, kept_secret, public_url, read_dotenv
 
 
 def test_with_nothing_set_there_are_defaults() -> None:
@@ -102,7 +102,7 @@ def test_a_line_of_the_file_that_is_no_setting_is_named(tmp_path: Path) -> None:
 def test_the_key_is_made_once_for_all_and_is_private(tmp_path: Path) -> None:
     settings = Settings.load({"DATA_DIR": str(tmp_path / "new")})
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(signing_key, [settings] * 32))
+        keys = set(pool.map(kept_secret, [settings] * 32))
     assert len(keys) == 1
     assert len(keys.pop()) >= 32
     assert [file.name for file in settings.data_dir.iterdir()] == ["secret"]
@@ -122,9 +122,3 @@ def test_keys_come_with_commas_and_an_address_without_its_last_slash() -> None:
 )
 def test_without_a_public_address_it_is_where_the_gateway_listens(host: str, url: str) -> None:
     assert public_url(Settings.load({"HOST": host, "PORT": "9000"})) == url
-
-
-def test_a_key_that_is_set_is_the_key(tmp_path: Path) -> None:
-    settings = Settings.load({"DATA_DIR": str(tmp_path / "new"), "JWT_SECRET": "k" * 32})
-    assert signing_key(settings) == "k" * 32
-    assert not settings.data_dir.exists()

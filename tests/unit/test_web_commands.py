@@ -126,7 +126,7 @@ async def test_a_key_is_its_owners_and_its_routes() -> None:
             (await ada.ask("PUT", "/v1/me/presence", {"online": True}, key="k")).headers["Command-Id"],
         }
         assert len(ids) == 3
-        for key in ("", "x" * 129):
+        for key in ("", "x" * 129, "two words", "ta\tb", "sch\u00f6n"):
             assert is_problem(await ada.ask("PATCH", "/v1/me", {}, key=key), 400, "invalid_header")
 
 

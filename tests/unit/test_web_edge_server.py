@@ -35,6 +35,7 @@ def field(size: int, name: bytes = b"X-A") -> bytes:
         (HEAD + b"".join(field(1, b"X-%d" % n) for n in range(HEADERS_MAX)) + b"\r\n", 431, "headers_too_large"),
         (HEAD + b"".join(field(8000, b"X-%d" % n) for n in range(5)) + b"\r\n", 431, "headers_too_large"),
         (HEAD + b"Expect: miracles\r\nContent-Length: 1\r\n\r\n", 417, "expectation_failed"),
+        (HEAD + b"Expect: \xff\xfe\r\nContent-Length: 1\r\n\r\n", 417, "expectation_failed"),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "not_found"),
     ],
 )
@@ -53,6 +54,34 @@ async def test_what_is_no_request_is_refused_by_a_problem(sent: bytes, status: i
         counts = gateway.house.metrics.counts
         assert [key for key in counts if key[0] == "http_requests" and key[2:] == ("unmatched", str(status))]
         assert (await gateway.ask("/health/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "code"),
+    [
+        (b"Authorization: Bearer \xff\xfe", 401, "not_logged_in"),
+        (b"Sec-Fetch-Site: same-origin\r\nCookie: __Host-dc_token=\xff\xfe", 401, "not_logged_in"),
+        (b"Authorization: \xff\xfe", 401, "not_logged_in"),
+        (b"X-Forwarded-For: \xff\xfe", 401, "not_logged_in"),
+    ],
+)
+async def test_a_header_of_bytes_that_are_no_text_is_only_wrong(header: bytes, status: int, code: str) -> None:
+    async with served() as gateway:
+        for line in (b"GET /v1/me", b"PATCH /v1/me"):
+            raw = await gateway.raw()
+            raw.send(line + b" HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\nContent-Length: 0\r\n\r\n")
+            answer = await raw.read()
+            assert (answer.status, answer.code) == (status, code)
+
+
+async def test_an_idempotency_key_of_bytes_that_are_no_text_is_refused() -> None:
+    async with served() as gateway:
+        ada = await gateway.house.person("ada")
+        raw = await gateway.raw()
+        head = f"PATCH /v1/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ada.token}\r\n".encode()
+        raw.send(head + b"Content-Type: application/json\r\nContent-Length: 2\r\nIdempotency-Key: \xff\r\n\r\n{}")
+        answer = await raw.read()
+        assert (answer.status, answer.code) == (400, "invalid_header")
 
 
 async def test_a_refusal_arrives_though_the_client_goes_on_sending() -> None:

@@ -91,6 +91,19 @@ async def test_a_cursor_of_the_database_is_good_when_the_cache_is_back() -> None
         assert (rest.status, rest.headers["X-Source"]) == (200, "database")
 
 
+async def test_of_tables_the_cache_alone_judges_cursors() -> None:
+    async with gateway() as house:
+        ada = await house.person("ada")
+        house.give_role(ada.id, "analyst")
+        ada = await ada.logged_in_anew()
+        path = "/v1/analytics/tables/user_activity?limit=1"
+        page = await ada.ask("GET", path)
+        assert (await ada.ask("GET", f"{path}&cursor={page.json['next']}")).status == 200
+        assert is_problem(await ada.ask("GET", f"{path}&cursor=nonsense"), 400, "invalid_query")
+        house.cache.state = "wiped"
+        assert is_problem(await ada.ask("GET", path), 503, "store_unavailable")
+
+
 async def test_a_person_the_cache_does_not_know_yet_is_found() -> None:
     async with gateway() as house:
         ada, bob = await lively(house)

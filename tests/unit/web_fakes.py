@@ -534,7 +534,7 @@ class House:
             headers["Idempotency-Key"] = key
         async with self.client.request(method, path, json=body, headers=headers) as response:
             answer = await Answer.of(response)
-        openapi_check.insist(method, path, answer.status, response.headers.get("Content-Type", ""), answer.json)
+        openapi_check.insist(method, path, answer.status, response.headers, answer.json)
         return answer
 
     async def person(self, name: str, **profile: Any) -> "Person":

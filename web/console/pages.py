@@ -6,15 +6,21 @@ from typing import Any
 
 import jinja2
 from aiohttp import web
+from markupsafe import Markup
 
 from devconnect import __version__
+from devconnect.settings import Settings
 from web.answers import encode
 from web.openapi import build, problems_of
 from web.operations import Operation
 from web.problems import PROBLEMS, ProblemError
 
 HERE = Path(__file__).parent
-ASSETS = {"style.css": "text/css", "links.js": "text/javascript"}
+ASSETS = {
+    "style.css": "text/css; charset=utf-8",
+    "links.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 CACHED = "public, max-age=300"
 #: What the pages may load: our own style and script, and they may ask our own interface.
 POLICY = (
@@ -26,7 +32,8 @@ POLICY = (
 class Pages:
     """Every page, made once."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation], settings: Settings) -> None:
+        self._count = len(operations)
         self._document = build(operations)
         self._openapi = encode(self._document)
         self._templates = jinja2.Environment(
@@ -36,15 +43,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["kind"] = kind_of
+        self._templates.filters |= {"kind": kind_of, "text": text_of}
         self._users = {code: [one for one in operations if code in problems_of(one)] for code in PROBLEMS}
         self._assets = {name: (HERE / "assets" / name).read_bytes() for name in ASSETS}
-        self._reference = self._page("reference.html", document=self._document, by_tag=_by_tag(operations))
+        self._reference = self._page("reference.html", "/docs", document=self._document, by_tag=_by_tag(operations))
         #: The page that lists every problem.
-        self.listed = self._page("problems.html", problems=PROBLEMS)
+        self.listed = self._page("problems.html", "/problems", problems=PROBLEMS)
         self._links = {
             "verify": self._page("verify.html"),
-            "reset": self._page("reset.html"),
+            "reset": self._page("reset.html", least=settings.password_min),
         }
 
     def routes(self) -> list[web.RouteDef]:
@@ -88,20 +95,23 @@ class Pages:
         return _html(self._links["reset"])
 
     async def asset(self, request: web.Request) -> web.Response:
-        """The style and the script."""
+        """The style, the script and the icon."""
         name = request.match_info["name"]
         if name not in ASSETS:
             raise ProblemError("not_found", "There is nothing at this path: `GET /` tells what there is.")
-        headers = {"Content-Type": f"{ASSETS[name]}; charset=utf-8", "Cache-Control": CACHED}
+        headers = {"Content-Type": ASSETS[name], "Cache-Control": CACHED}
         return web.Response(body=self._assets[name], headers=headers)
 
     def of(self, code: str) -> str:
         """The page of one problem."""
-        status, title = PROBLEMS[code]
-        return self._page("problem.html", code=code, status=status, title=title, users=self._users[code])
+        (status, title), users = PROBLEMS[code], self._users[code]
+        is_everywhere = len(users) == self._count
+        return self._page(
+            "problem.html", code=code, status=status, title=title, users=users, is_everywhere=is_everywhere
+        )
 
-    def _page(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(version=__version__, **values)
+    def _page(self, template: str, at: str = "", **values: Any) -> str:
+        return self._templates.get_template(template).render(version=__version__, at=at, **values)
 
 
 def _html(text: str) -> web.Response:
@@ -116,6 +126,12 @@ def _by_tag(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
     return found
 
 
+def text_of(description: str) -> Markup:
+    """A description, with what is between backticks as code."""
+    parts = description.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
 def kind_of(schema: dict[str, Any]) -> str:
     """A schema in a few words."""
     if "$ref" in schema:
@@ -126,11 +142,13 @@ def kind_of(schema: dict[str, Any]) -> str:
         return " | ".join(str(choice) for choice in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {kind_of(schema['items'])}" if "items" in schema else "list"
-    limits = {
-        "minLength": "from {} characters",
-        "maxLength": "to {} characters",
-        "minimum": "from {}",
-        "maximum": "to {}",
-    }
-    said = [text.format(schema[name]) for name, text in limits.items() if name in schema]
-    return ", ".join([str(schema.get("type", "anything")), *said])
+    found = str(schema.get("type", "anything"))
+    if found == "string":
+        return found + _between(schema.get("minLength"), schema.get("maxLength"), " of ", " characters")
+    return found + _between(schema.get("minimum"), schema.get("maximum"), ", ", "")
+
+
+def _between(least: int | None, most: int | None, before: str, after: str) -> str:
+    if most is None:
+        return "" if least is None else f"{before}at least {least:,}{after}"
+    return f"{before}at most {most:,}{after}" if not least else f"{before}{least:,} to {most:,}{after}"

@@ -19,12 +19,12 @@ from web.requests import paged
 
 def send_message(call: Call[bodies.SendMessage, NoQuery]) -> c.SendMessage:
     """Say something to a connected person."""
-    return c.SendMessage(**call.common(), to=call.user(), text=bodies.text_of(call.body))
+    return c.SendMessage(**call.common(), to=call.user(), text=call.body.text)
 
 
 def edit_message(call: Call[bodies.EditMessage, NoQuery]) -> c.EditMessage:
     """Say something else instead."""
-    return c.EditMessage(**call.common(), peer=call.user(), message=call.seq(), text=bodies.text_of(call.body))
+    return c.EditMessage(**call.common(), peer=call.user(), message=call.seq(), text=call.body.text)
 
 
 def delete_message(call: AnyCall) -> c.DeleteMessage:
@@ -133,7 +133,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "Say something else instead",
         body=bodies.EditMessage,
         answer=Message,
-        problems=("user_unknown", "message_unknown", "message_deleted", "conversation_unknown", "not_allowed"),
+        problems=(
+            "user_unknown",
+            "not_connected",
+            "message_unknown",
+            "message_deleted",
+            "not_allowed",
+        ),
         **_TAG,
     ),
     command(
@@ -142,7 +148,7 @@ OPERATIONS: tuple[Operation, ...] = (
         delete_message,
         "Take an own message back, for both",
         answer=Message,
-        problems=("user_unknown", "message_unknown", "conversation_unknown", "not_allowed"),
+        problems=("user_unknown", "message_unknown", "not_allowed"),
         **_TAG,
     ),
     command(

@@ -6,7 +6,7 @@ from devconnect.domain.presence import LEASE_MS
 from devconnect.events import commands as c
 from devconnect.events.facts import Privacy
 from web import bodies
-from web.answers import Account, Deleted, EmailConfirmed, LinkSent, OwnPresence, SessionOpened
+from web.answers import Account, Deleted, EmailConfirmed, LinkSent, OwnPresence, SessionOpened, SessionPending
 from web.calls import AnyCall, Call
 from web.operations import Operation, Reply, action, command, read
 from web.problems import ProblemError, bad_field
@@ -157,6 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Set another password",
         body=bodies.ChangePassword,
         answer=SessionOpened,
+        pending=SessionPending,
         secret=True,
         problems=(
             "wrong_password",

@@ -5,7 +5,16 @@ from typing import Any
 from devconnect.domain import normalise
 from devconnect.events import commands as c
 from web import bodies
-from web.answers import LinkSent, PasswordSet, SessionAnswer, SessionEnded, SessionList, SessionOpened, SessionsEnded
+from web.answers import (
+    LinkSent,
+    PasswordSet,
+    SessionAnswer,
+    SessionEnded,
+    SessionList,
+    SessionOpened,
+    SessionPending,
+    SessionsEnded,
+)
 from web.calls import AnyCall, Call
 from web.endpoints import command_response
 from web.operations import Operation, Reply, action, read
@@ -166,6 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=bodies.LogIn,
         status=201,
         answer=SessionOpened,
+        pending=SessionPending,
         secret=True,
         problems=("wrong_credentials", "too_many_attempts", "user_unknown", "too_busy"),
         description="An answer of 202 has the tokens, too: they are good as soon as the session exists.",

@@ -137,7 +137,7 @@ async def run_all(client: Client, commands: Sequence[Command]) -> list[Any]:
 
 
 def scored(answer: Sequence[Any]) -> list[tuple[str, str]]:
-    """Members and scores of a WITHSCORES: a flat list of texts by one protocol, pairs with a number by the other."""
+    """Members and scores of a WITHSCORES: a flat list of texts in one protocol, pairs with a number in the other."""
     if answer and isinstance(answer[0], list):
         return [(member, repr(score).removesuffix(".0")) for member, score in answer]
     return list(zip(answer[::2], answer[1::2], strict=True))

@@ -40,8 +40,9 @@ class NearCache:
         self._expected: dict[str, list[Expectation]] = {}
         self._beat: asyncio.TimerHandle | None = None
         self._hits = self._misses = 0
-        #: When the connection was made (milliseconds since 1970): what Redis was given while it was away isn't known.
-        self.opened_at = 0
+        #: When Redis was last found again after it had been away (milliseconds since 1970): what it should have been
+        #: given meanwhile may still be on its way to it.
+        self.back_at = 0
         wire.follow(self)
 
     def __len__(self) -> int:
@@ -75,7 +76,8 @@ class NearCache:
 
     def opened(self) -> None:
         """Whatever is read from now on is tracked."""
-        self.opened_at = time.time_ns() // 1_000_000
+        if self._wire.away > BELIEVED:
+            self.back_at = time.time_ns() // 1_000_000
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._prove)
 
     def invalidated(self, keys: Sequence[str] | None) -> None:

@@ -44,7 +44,7 @@ class NearReads(RedisReads):
         with self._near.expect(_names(session, user)) as expected:
             epoch, sure, login, account = session_commands(session, user)
             found = await self._near.read([epoch, login, account], [sure])
-            witness = found[3] if self._caught_up(user, self._near.opened_at) else None
+            witness = found[3] if self._caught_up(user, self._near.back_at) else None
             view, holder = session_views(session, user, [found[0], witness, found[1], found[2]])
             # An account comes only with what is sure.
             if view is not None and holder is not None and not view.ended and view.expires_at > _now():

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -60,6 +61,10 @@ class Wire:
         self._why = "not connected"
         #: Grows with each connection, and with each loss.
         self.generation = 0
+        #: Since when nothing is known of the server (time.monotonic); None while something is, and at first.
+        self._silent_since: float | None = None
+        #: Seconds for which that was so before the connection that there is.
+        self.away = 0.0
 
     @property
     def proven(self) -> float:
@@ -133,12 +138,14 @@ class Wire:
         now = asyncio.get_running_loop().time
         while True:
             began = now()
+            tried = time.monotonic()
             try:
                 line = await self._connect()
                 self._open(line)
                 self._tried.set()
                 await line.gone.wait()
             except (OSError, UnavailableError, RedisError) as error:
+                self._silent_since = tried if self._silent_since is None else self._silent_since
                 self._failed(str(error) or "it doesn't answer")
             except Exception:
                 logger.exception("Redis can't be connected to")
@@ -170,6 +177,8 @@ class Wire:
         self._why = ""
         self._line = line
         self.generation += 1
+        self.away = 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+        self._silent_since = None
         if self._follower is not None:
             self._follower.opened()
 
@@ -185,6 +194,7 @@ class Wire:
             return
         self._line = None
         self.generation += 1
+        self._silent_since = line.proven
         if self._follower is not None:
             self._follower.lost()
         if not self._closed:

@@ -13,13 +13,22 @@ async function post(path, body) {
   return { ok: answer.ok, status: answer.status, body: await answer.json().catch(() => ({})) };
 }
 
+function reason(problem) {
+  const [error] = problem.errors ?? [];
+  if (error?.field === "new_password") return `The password ${error.message}.`;
+  return problem.detail || "That didn't work: try again in a moment.";
+}
+
 async function tell(sending, done) {
+  said.classList.remove("bad");
   try {
     const answer = await sending;
+    said.classList.toggle("bad", !answer.ok);
     if (answer.status === 202) said.textContent = "That is on its way: it will be done in a moment.";
-    else said.textContent = answer.ok ? done : answer.body.detail || "That didn't work: try again in a moment.";
+    else said.textContent = answer.ok ? done : reason(answer.body);
     return answer.ok;
   } catch {
+    said.classList.add("bad");
     said.textContent = "The service can't be reached: try again in a moment.";
     return false;
   }
@@ -27,6 +36,7 @@ async function tell(sending, done) {
 
 if (!token) {
   said.textContent = "There is no link here: follow the one in the mail, whole.";
+  said.classList.add("bad");
   form?.remove();
 } else {
   // Whoever looks over a shoulder, or at the history, finds no link that is still good.
@@ -35,6 +45,9 @@ if (!token) {
     said.textContent = "One moment …";
     await tell(post("/v1/email-verifications", { token }), "Your address is confirmed. You can close this page.");
   }
+  form?.querySelector("#shown").addEventListener("change", (event) => {
+    form.querySelector("#password").type = event.target.checked ? "text" : "password";
+  });
   form?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
