@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from aiohttp import web
+from msgspec import Struct
 from multidict import istr
 
 from devconnect.domain.model import Decision
@@ -54,7 +55,7 @@ class Common(TypedDict):
     fingerprint: str
 
 
-class Order(NamedTuple):
+class Order(Struct, frozen=True):
     """The id, the time and the digest of a request that becomes a command, and how many seconds its asker waits."""
 
     id: str
@@ -68,7 +69,7 @@ class Order(NamedTuple):
         return Common(id=self.id, actor=actor, at=self.at, reply_to=self.reply_to, fingerprint=self.fingerprint)
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True):
     """A command that Kafka has, at this place: its decision, or None where that hasn't come (or nobody waited)."""
 
     command: AnyCommand
@@ -83,7 +84,7 @@ class Outcome(NamedTuple):
         return seq_of(self.offset) if self.decision is None else self.decision.last
 
 
-class Sent(NamedTuple):
+class Sent(Struct, frozen=True):
     """A command that Kafka has from this gateway; `opens` for one whose asker has no token."""
 
     actor: str

@@ -1,8 +1,8 @@
 """How much a caller may do: what handlers ask before they work, and the headers that tell of it."""
 
-import math
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from multidict import istr
 
@@ -149,10 +149,12 @@ class Limits:
 
 def headers(allowance: Allowance) -> Headers:
     """The headers that tell of an allowance."""
-    left = f'"{allowance.rule.kind}";r={allowance.remaining};t={retry_after(allowance)}'
-    return {POLICY: policy_header(allowance.rule), LIMIT: left}
+    rule = allowance.rule
+    left = f'"{rule.kind}";r={allowance.remaining};t={retry_after(allowance)}'
+    return {POLICY: policy_header(rule), LIMIT: left}
 
 
+@lru_cache(64)
 def policy_header(rule: Rule) -> str:
     """The value of RateLimit-Policy."""
     return f'"{rule.kind}";q={rule.quota.amount};w={rule.quota.seconds}'
@@ -160,4 +162,4 @@ def policy_header(rule: Rule) -> str:
 
 def retry_after(allowance: Allowance) -> int:
     """Whole seconds, at least one, until there is more."""
-    return max(1, math.ceil(allowance.wait_ms / 1000))
+    return max(1, -(-allowance.wait_ms // 1000))

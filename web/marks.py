@@ -3,9 +3,9 @@
 import base64
 import binascii
 import re
-from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from devconnect.events.base import SEQ_STRIDE
 from devconnect.events.topics import COMMAND_TO_EVENT
@@ -19,7 +19,7 @@ _MARK = re.compile(MARK)
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, bool])
 
 
-class Mark(NamedTuple):
+class Mark(Struct, frozen=True):
     """A topic of events, a partition of it, and the seq up to which it must have been applied.
 
     What was `decided` when the mark was given is in the database since then.
