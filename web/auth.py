@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from aiohttp import web
+from multidict import istr
 
 from devconnect.events.base import Role
 from devconnect.ports.clock import Clock
@@ -15,6 +16,8 @@ from web.problems import ProblemError, not_logged_in
 from web.reads import ReadModels
 from web.tokens import Claims, Tokens
 from web.who import Caller
+
+_AUTHORIZATION = istr("Authorization")
 
 
 class Gate:
@@ -36,7 +39,7 @@ class Gate:
 
     def at_hand(self, request: web.Request) -> Caller | None:
         """Who asks, where that is known without asking anybody; None says nothing: ask `admit`."""
-        header = request.headers.get("Authorization")
+        header = request.headers.get(_AUTHORIZATION)
         if header is None:
             token = self._token(request)
         elif header[:7].lower() == "bearer ":

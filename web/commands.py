@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
 from aiohttp import web
+from multidict import istr
 
 from devconnect.domain.model import Decision
 from devconnect.events.base import new_id, seq_of, type_of
@@ -19,11 +20,11 @@ from devconnect.ports.metrics import COMMAND_SECONDS, COMMANDS_PENDING, COMMANDS
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from web.ids import Ids
-from web.patterns import KEY
+from web.patterns import KEY as KEY_PATTERN
 from web.problems import ProblemError
 from web.requests import route_of
 
-HEADER = "Command-Id"
+HEADER, KEY, PREFER = istr("Command-Id"), istr("Idempotency-Key"), istr("Prefer")
 #: How long a command that was sent from here is known as pending, and how many of them at most.
 REMEMBERED_MS, REMEMBERED = 600_000, 100_000
 #: Commands of people who have no token: whoever has their id, which can't be guessed, may ask what became of them.
@@ -38,7 +39,7 @@ OPENING = frozenset(
     )
 )
 
-_KEY = re.compile(KEY)
+_KEY = re.compile(KEY_PATTERN)
 _RESPOND_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.I)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,5})\"?(?:$|[,;\s])", re.I)
 
@@ -122,10 +123,10 @@ class Commander:
 
         With an Idempotency-Key the id follows from it. ProblemError(invalid_header) when that isn't one.
         """
-        key = request.headers.get("Idempotency-Key")
+        key = request.headers.get(KEY)
         if key is not None and not _KEY.fullmatch(key):
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 visible characters of ASCII.")
-        prefer = request.headers.get("Prefer")
+        prefer = request.headers.get(PREFER)
         wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
         return Order(
             id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from aiohttp import web
+from multidict import istr
 
 from devconnect.events.base import Role
 from devconnect.events.commands import AnyCommand
@@ -28,7 +29,9 @@ Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Seconds that a read waits for what its reader has done before.
 PATIENCE = 1.0
-READ_AFTER, BEHIND = "Read-After", "X-Behind"
+READ_AFTER, BEHIND = istr("Read-After"), istr("X-Behind")
+SOURCE, AS_OF = istr("X-Source"), istr("X-As-Of")
+_TYPE, _TAG, _LOCATION, _JSON = istr("Content-Type"), istr("ETag"), istr("Location"), "application/json"
 
 
 def routes(gateway: Gateway, operations: Iterable[Operation]) -> list[web.RouteDef]:
@@ -141,15 +144,14 @@ class Serving:
     def _read_response(self, reply: Reply, headers: Mapping[str, str]) -> web.StreamResponse:
         if reply.response is not None:
             return reply.response
-        given = {"Content-Type": "application/json", **headers, **reply.headers}
+        given = {_TYPE: _JSON, **headers, **reply.headers}
         if reply.etag is not None:
-            given["ETag"] = reply.etag
-        if reply.source is not None:
-            given["X-Source"] = reply.source
-            now = reply.source == "database"
-            as_of = self._gateway.parts.clock.now_ms() if now else self._freshness.as_of()
+            given[_TAG] = reply.etag
+        if (source := reply.source) is not None:
+            given[SOURCE] = source
+            as_of = self._freshness.as_of() if source == "cache" else self._gateway.parts.clock.now_ms()
             if as_of:
-                given["X-As-Of"] = str(as_of)
+                given[AS_OF] = str(as_of)
         data = reply.data if type(reply.data) is bytes else encode(reply.data)
         return web.Response(body=data, status=reply.status, headers=given)
 
@@ -159,7 +161,8 @@ class Serving:
         async def serve(request: web.Request) -> web.StreamResponse:
             if is_private:
                 caller = self._gate.at_hand(request) or await self._gate.admit(request)
-                require_role(caller, roles)
+                if caller.role not in roles:
+                    require_role(caller, roles)
             else:
                 caller = None
             call: AnyCall = Call(self._gateway, request, caller)
@@ -205,9 +208,7 @@ class Serving:
 
     def _outcome_response(self, reply: Reply, status: int) -> web.Response:
         if reply.outcome is None:
-            return web.Response(
-                body=encode(reply.data), status=status, headers={"Content-Type": "application/json", **reply.headers}
-            )
+            return web.Response(body=encode(reply.data), status=status, headers={_TYPE: _JSON, **reply.headers})
         return command_response(reply.outcome, status, reply.headers, reply.data)
 
 
@@ -225,11 +226,11 @@ def command_response(
         return problem_response(
             ProblemError(decision.problem.code, decision.problem.detail, headers={**headers, HEADER: command})
         )
-    given = {"Content-Type": "application/json", **headers, HEADER: command}
+    given = {_TYPE: _JSON, **headers, HEADER: command}
     if outcome.seq:
         given[READ_AFTER] = Mark.of(outcome).text()
     if decision is None:
-        given["Location"] = href = link(command)
+        given[_LOCATION] = href = link(command)
         accepted = Accepted(command=PendingCommand(id=command, status="pending", href=href))
         data = {"command": accepted.command, **more} if more else accepted
         return web.Response(body=encode(data), status=202, headers=given)

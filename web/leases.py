@@ -30,6 +30,21 @@ class _Lease:
     def __init__(self, rule: Rule, left: int, beyond: int, ends: float) -> None:
         self.rule, self.left, self.beyond, self.ends = rule, left, beyond, ends
 
+    def follows(self, rule: Rule) -> bool:
+        """Whether it is of this rule, or can go on by it: another tier's, which counts in the same place.
+
+        Otherwise whoever changes their tier often would lose a block each time.
+        """
+        if self.rule is rule:
+            return True
+        before = self.rule
+        if (before.kind, before.quota.seconds) != (rule.kind, rule.quota.seconds):
+            return False
+        used = before.quota.amount - self.left - self.beyond
+        self.rule, self.left = rule, min(self.left, max(0, rule.quota.amount - used))
+        self.beyond = max(0, rule.quota.amount - used - self.left)
+        return True
+
 
 class Leases:
     """The leases of one kind, by subject.
@@ -52,7 +67,7 @@ class Leases:
         Raises UsedUpError where the store has said that nothing is left. `rule` is compared by identity.
         """
         lease = self._leases.get(subject)
-        if lease is None or lease.rule is not rule:
+        if lease is None or not lease.follows(rule):
             return None
         seconds = lease.ends - self._now()
         if seconds <= 0:
@@ -67,7 +82,7 @@ class Leases:
     def check(self, rule: Rule, subject: str) -> None:
         """Raises UsedUpError as `take` would; uses nothing up."""
         lease = self._leases.get(subject)
-        if lease is not None and lease.rule is rule and not lease.left and not lease.beyond:
+        if lease is not None and lease.follows(rule) and not lease.left and not lease.beyond:
             seconds = lease.ends - self._now()
             if seconds > 0:
                 raise UsedUpError(Allowance(rule, 0, 0, math.ceil(seconds * 1000)))

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable
 
+from multidict import istr
+
 from devconnect.domain.allowances import TIERS, Allowance, Kind, Policies, Rule, leased
 from devconnect.events.base import Tier
 from devconnect.ports.allowances import Allowances, Taking
@@ -11,7 +13,7 @@ from devconnect.ports.metrics import RATE_LIMITED, Metrics
 from web.leases import Leases, UsedUpError
 from web.problems import ProblemError
 
-POLICY, LIMIT = "RateLimit-Policy", "RateLimit"
+POLICY, LIMIT = istr("RateLimit-Policy"), istr("RateLimit")
 #: Header names and values of an answer (draft-ietf-httpapi-ratelimit-headers).
 Headers = dict[str, str]
 

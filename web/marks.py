@@ -13,6 +13,7 @@ from web.commands import Outcome
 from web.patterns import MARK
 
 _TOPICS = tuple(topic.name for topic in COMMAND_TO_EVENT.values())
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _encode = msgspec.msgpack.Encoder().encode
 _MARK = re.compile(MARK)
 _DECODER = msgspec.msgpack.Decoder(tuple[int, int, int, bool])
@@ -50,7 +51,7 @@ class Mark(NamedTuple):
     def text(self) -> str:
         """The mark for a header."""
         data = _encode((_TOPICS.index(self.topic), self.partition, self.seq, self.decided))
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+        return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
     def behind(self, applied: int) -> int:
         """How many commands of the partition at most are not applied yet, from here back."""

@@ -23,6 +23,9 @@ log = logging.getLogger("web")
 
 #: Seconds that requests which are cut off have to take note of it.
 CUT_SECONDS = 0.5
+#: Objects after which the collector looks for cycles, and how many of its looks go before a longer one. A request
+#: leaves none behind, but those under way together are more than Python's 700.
+GC = (20_000, 20, 50)
 #: Files that are no connections of clients.
 OTHER_FILES = 256
 
@@ -59,6 +62,7 @@ async def serve(settings: Settings, place: Place, make_app: MakeApp) -> None:
         # What is there now stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC)
         if siblings is not None:
             await siblings.start()
         log.info("gateway serves http://%s:%d", settings.host, settings.port)

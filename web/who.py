@@ -1,20 +1,18 @@
 """Who asks."""
 
-from typing import NamedTuple
-
 from devconnect.domain.sessions import effective_role
 from devconnect.events.base import Role
 from devconnect.ports.reads import SessionView, Source, UserView
 
 
-class Caller(NamedTuple):
-    """Who asks, by which session, and where that was read."""
+class Caller:
+    """Who asks, by which session, and where that was read.
 
-    user: UserView
-    session: SessionView
-    source: Source
+    `role` is the one that counts: the session's or the user's, whichever gives less.
+    """
 
-    @property
-    def role(self) -> Role:
-        """The role that counts: the session's or the user's, whichever gives less."""
-        return effective_role(self.session.role, self.user.role)
+    __slots__ = ("role", "session", "source", "user")
+
+    def __init__(self, user: UserView, session: SessionView, source: Source) -> None:
+        self.user, self.session, self.source = user, session, source
+        self.role: Role = effective_role(session.role, user.role)

@@ -324,3 +324,22 @@ async def test_a_redis_that_hangs_is_waited_for_a_moment_once(
     for id in "abc":
         await limits.take("messages", "free", "ada", id)
     assert len(store.asked) == 1
+
+
+async def test_whose_tier_changes_often_loses_no_block_each_time(store: Store, time: Time) -> None:
+    leases = Leases(store, now=time)
+    small, large = leased("reads", Quota(400, 60)), leased("reads", Quota(1000, 60))
+    await leases.refill(small, "ada")
+    asked = len(store.asked)
+    left = [leases.take(rule, "ada") for rule in (large, small, large)]
+    assert [str(value).partition(";t")[0] for value in left] == ['"reads";r=998', '"reads";r=397', '"reads";r=996']
+    assert len(store.asked) == asked
+
+
+async def test_a_tier_that_fell_leaves_no_more_than_it_has(store: Store, time: Time) -> None:
+    leases = Leases(store, now=time)
+    small, large = leased("reads", Quota(3, 60)), leased("reads", Quota(100, 60))
+    for _ in range(4):
+        assert leases.take(large, "ada") or await leases.refill(large, "ada")
+    with pytest.raises(UsedUpError):
+        leases.take(small, "ada")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from devconnect.domain.search import sought
 from devconnect.events import commands as c
 from devconnect.events.base import pair_id
@@ -48,7 +50,7 @@ async def read_history(call: Call[None, HistoryQuery]) -> Reply:
     found = await paged(
         asked, reading.history_json(conversation, asked.cursor, asked.limit, forward=asked.direction == "newer")
     )
-    if bytes(found.items) == b"[]":
+    if found.items == _EMPTY:
         await _insist_on(peer, reading)
     return Reply(data=found, source=reading.source)
 
@@ -90,6 +92,7 @@ async def search_messages(call: Call[None, SearchQuery]) -> Reply:
     return Reply(data=Page(items=items, next=page.next), source="database")
 
 
+_EMPTY = msgspec.Raw(b"[]")
 _TAG: dict[str, Any] = {"tag": "conversations"}
 _MESSAGES = "/v1/conversations/{user}/messages"
 

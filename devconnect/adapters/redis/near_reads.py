@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client
@@ -61,6 +62,7 @@ def reads_on(client: Client, *, metrics: Metrics | None = None, caught_up: Caugh
     return NearReads(client, metrics=metrics, caught_up=caught_up) if isinstance(client, Wire) else RedisReads(client)
 
 
+@lru_cache(20_000)
 def _names(session: str, user: str) -> tuple[str, str, str]:
     return (keys.EPOCH, keys.session(session), keys.user(user))
 

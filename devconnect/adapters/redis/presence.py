@@ -8,12 +8,15 @@ from redis.asyncio.cluster import RedisCluster
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.line import AnyCommand
 from devconnect.adapters.redis.packing import packed
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.reads import PresenceView
 
 #: Presences that are remembered as they were understood: each is asked for again and again before it changes.
 UNDERSTOOD = 20_000
+#: Lists of people that are remembered as they are asked for: many look again and again for the same ones.
+PACKED = 1_000
 _BEFORE, _AFTER = keys.online("\0").split("\0")
 
 #: What is kept of each, in the order asked for.
@@ -39,9 +42,7 @@ async def _ask(client: Client, ids: Sequence[str], reader: str | None) -> tuple[
     A reader whose connections aren't known (any more) is connected with nobody.
     """
     if isinstance(client, Wire):
-        asked = [packed(("MGET",), ids, _BEFORE, _AFTER)]
-        if reader is not None:
-            asked.append(packed(("HMGET", keys.relations(reader)), ids))
+        asked = _packed(tuple(ids), reader)
         here, *standing = await run(client, asked, raw=True)
     else:
         names = [keys.online(user) for user in ids]
@@ -52,6 +53,12 @@ async def _ask(client: Client, ids: Sequence[str], reader: str | None) -> tuple[
         else:
             here, *standing = await run(client, [("MGET", *names), *own], raw=True)
     return here, standing[0] if standing else [None] * len(ids)
+
+
+@lru_cache(PACKED)
+def _packed(ids: tuple[str, ...], reader: str | None) -> tuple[AnyCommand, ...]:
+    here = packed(("MGET",), ids, _BEFORE, _AFTER)
+    return (here,) if reader is None else (here, packed(("HMGET", keys.relations(reader)), ids))
 
 
 @lru_cache(UNDERSTOOD)
