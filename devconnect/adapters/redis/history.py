@@ -62,7 +62,7 @@ async def read_json(
     if found is None or not found.positions:
         return None
     items = b",".join([kept[_HEAD:] for kept in found.kept])
-    return HistoryPage(msgspec.Raw(b"[" + items + b"]"), found.next, found.positions, found.previous)
+    return HistoryPage(msgspec.Raw(b"[%b]" % items), found.next, found.positions, found.previous)
 
 
 async def _find(client: Client, conversation: str, cursor: str | None, limit: int, *, forward: bool) -> _Found | None:
