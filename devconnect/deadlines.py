@@ -13,17 +13,25 @@ class Within:
         #: Those that have begun, the one that ends first in front; some are over already.
         self._waits: deque[_Wait] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self) -> "_Wait":
         """What is to be entered once, by the task that waits."""
         return _Wait(self)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, looked up once: Python asks the system each time."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def begin(self, wait: "_Wait") -> None:
         """For a wait that is entered."""
         waits = self._waits
         while waits and waits[0].task is None:
             waits.popleft()
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         wait.ends = loop.time() + self._seconds
         waits.append(wait)
         if self._timer is None:
@@ -31,7 +39,7 @@ class Within:
 
     def _look(self) -> None:
         """End those whose time is over, and come back when the next one's may be."""
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         now = loop.time()
         waits = self._waits
         while waits and (waits[0].task is None or waits[0].ends <= now):
@@ -52,7 +60,7 @@ class _Wait:
         self.ends = 0.0
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._within.loop)
         if task is None:
             raise RuntimeError("only a task can be given a deadline")
         self.task, self._cancelling = task, task.cancelling()

@@ -1,7 +1,7 @@
 """Reads: from the cache, and from the database where the cache can't be had or doesn't know."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Literal, TypeVar
 
 from devconnect.domain.model import RelationState
 from devconnect.ports.clock import Clock
@@ -120,19 +120,19 @@ class Reading:
         """The user's conversations, the one in which something was said last first."""
         return await self._known(lambda store: store.conversations(user, cursor, limit))
 
-    async def history_json(
+    def history_json(
         self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
-    ) -> HistoryPage:
+    ) -> Coroutine[Any, Any, HistoryPage]:
         """Messages as they are sent, newest first or oldest first, with the positions of both."""
-        return await self._known(lambda store: store.history_json(conversation, cursor, limit, forward=forward))
+        return self._known(lambda store: store.history_json(conversation, cursor, limit, forward=forward))
 
     async def positions(self, conversation: str) -> list[PositionView]:
         """How far each of the two has got."""
         return await self._known(lambda store: store.positions(conversation))
 
-    async def presence(self, ids: Sequence[str], now: int, reader: str) -> list[PresenceView]:
+    def presence(self, ids: Sequence[str], now: int, reader: str) -> Coroutine[Any, Any, list[PresenceView]]:
         """Who is here, in the order asked for, as far as they show that to the reader."""
-        return await self._known(lambda store: store.presence(ids, now, reader))
+        return self._known(lambda store: store.presence(ids, now, reader))
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView]:
         """Notifications, newest first."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -81,29 +81,21 @@ class Witness(Script):
             await client.script_load(self.source)
 
 
-class _Reaching:
-    """A context manager without a generator: every read enters it."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is not None and _is_out_of_reach(error):
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Whatever Redis or the way to it fails with is UnavailableError; a fault of ours stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if _is_out_of_reach(error):
             raise UnavailableError(f"Redis: {error}") from error
+        raise
 
 
-_reaching = _Reaching()
-
-
-def _is_out_of_reach(error: BaseException) -> bool:
+def _is_out_of_reach(error: Exception) -> bool:
     return isinstance(error, _OUT_OF_REACH) or (
         isinstance(error, ResponseError) and str(error).startswith(_NOT_NOW_TEXTS)
     )
-
-
-def reaching() -> AbstractContextManager[None, None]:
-    """Whatever Redis or the way to it fails with is UnavailableError; a fault of ours stays what it is."""
-    return _reaching
 
 
 async def run(client: Client, commands: Sequence[AnyCommand], *, raw: bool = False) -> list[Any]:
@@ -114,7 +106,7 @@ async def run(client: Client, commands: Sequence[AnyCommand], *, raw: bool = Fal
     Texts are text, or bytes where `raw` asks for that. Where the server has lost the scripts they are loaded, and all
     of it is done again: every command must bear that.
     """
-    with reaching():
+    try:
         for _ in range(_LOADS):
             answers = await (
                 client.ask(commands, raw=raw) if isinstance(client, Wire) else _pooled(client, commands, raw=raw)
@@ -125,6 +117,10 @@ async def run(client: Client, commands: Sequence[AnyCommand], *, raw: bool = Fal
             if not any(isinstance(error, NoScriptError) for error in errors):
                 raise errors[0]
             await load(client)
+    except Exception as error:
+        if _is_out_of_reach(error):
+            raise UnavailableError(f"Redis: {error}") from error
+        raise
     raise UnavailableError("Redis: the scripts are lost as soon as they are loaded")
 
 

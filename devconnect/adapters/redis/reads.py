@@ -1,6 +1,6 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -134,11 +134,11 @@ class RedisReads:
         """Messages, newest or oldest first; None for a page that isn't wholly in what is held of the conversation."""
         return await history.read(self._client, conversation, cursor, limit, forward=forward)
 
-    async def history_json(
+    def history_json(
         self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
-    ) -> HistoryPage | None:
+    ) -> Coroutine[Any, Any, HistoryPage | None]:
         """The same as it is sent, with the positions."""
-        return await history.read_json(self._client, conversation, cursor, limit, forward=forward)
+        return history.read_json(self._client, conversation, cursor, limit, forward=forward)
 
     async def positions(self, conversation: str) -> list[PositionView] | None:
         """How far each of the two has got; None for a conversation of which nothing is held."""
