@@ -7,6 +7,7 @@ left half-way (a loop that waits for such a task). What still runs GRACE seconds
 import asyncio
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ import pytest
 
 #: Seconds from a test's own timeout to the end of the run.
 GRACE = float(os.environ.get("TESTS_GRACE_SECONDS", "60"))
+
+# A shell without job control has what it starts in the background ignore SIGINT, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -87,6 +87,11 @@ class Leases:
             if seconds > 0:
                 raise UsedUpError(Allowance(rule, 0, 0, math.ceil(seconds * 1000)))
 
+    def needs(self, subject: str) -> bool:
+        """Whether the store must be asked before `take` can say anything, as far as can be seen without the rule."""
+        lease = self._leases.get(subject)
+        return lease is None or lease.ends <= self._now() or (not lease.left and bool(lease.beyond))
+
     async def refill(self, rule: Rule, subject: str) -> str:
         """`take`, with the store asked for as long as that is needed; those who wait for one subject ask once."""
         while (found := self.take(rule, subject)) is None:

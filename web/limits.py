@@ -73,6 +73,10 @@ class Limits:
             raise self._refused(error.allowance) from None
         return {POLICY: self._read_policies[tier], LIMIT: value}
 
+    def needs_lease(self, user: str) -> bool:
+        """Whether the store must be asked for reads: with a block in hand, another would be one less for the others."""
+        return self._reads.needs(user)
+
     def stranger(self, network: str) -> Headers | None:
         """Allow a request of somebody who isn't logged in; None when `strangers` must be asked.
 

@@ -22,6 +22,7 @@ _PIECE = 72
 _READINGS = 8
 _SIGNS = {sign: letter for letter, signs in L33T_TABLE.items() for sign in signs}
 _SERVICE = "devconnect"
+_SEPARATORS = re.compile(r"[\W_]+")
 
 
 def spelled(password: str) -> str:
@@ -44,8 +45,7 @@ def too_easy(password: str, inputs: Iterable[str]) -> str | None:
     text = spelled(password)
     known = build_ranked_dict(list(dict.fromkeys(_expected(inputs))))
     lists = {**RANKED_DICTIONARIES, "user_inputs": known}
-    period = (text + text).find(text, 1)
-    if period < len(text) and _guesses(text[:period], lists) * (len(text) // period) < GUESSES_LEAST:
+    if any(_repeats(each, lists) for each in (text, _SEPARATORS.sub("", text.casefold()))):
         return "repeats something that is easily guessed: choose words that others wouldn't put together"
     if _is_expected(text, known):
         return "is made of your name, your address or ours: choose words that others wouldn't put together"
@@ -54,12 +54,18 @@ def too_easy(password: str, inputs: Iterable[str]) -> str | None:
     return "is one of those that are tried first: choose words that others wouldn't put together"
 
 
+def _repeats(text: str, lists: dict[str, dict[str, int]]) -> bool:
+    """Whether it is something easy a few times over."""
+    period = (text + text).find(text, 1)
+    return 0 < period < len(text) and _guesses(text[:period], lists) * (len(text) // period) < GUESSES_LEAST
+
+
 def _expected(inputs: Iterable[str]) -> Iterator[str]:
     """The inputs and their parts, in lower case, as people put them into passwords."""
     yield _SERVICE
     for given in inputs:
         whole = given.casefold().strip()
-        parts = [part for part in re.split(r"[\W_]+", whole) if len(part) > 2]
+        parts = [part for part in _SEPARATORS.split(whole) if len(part) > 2]
         yield from (part for part in (whole, whole.partition("@")[0], "".join(parts), *parts) if len(part) > 2)
 
 

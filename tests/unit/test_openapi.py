@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
+import schemathesis
 
 from tests.unit.openapi_check import DOCUMENT
 from tests.unit.web_fakes import gateway
@@ -34,6 +36,14 @@ def references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from references(each)
+
+
+def test_it_is_a_document_of_openapi_3_1() -> None:
+    served = msgspec.json.decode(msgspec.json.encode(DOCUMENT))
+    schemathesis.openapi.from_dict(served).validate()
+    del served["info"]["version"]
+    with pytest.raises(jsonschema_rs.ValidationError):
+        schemathesis.openapi.from_dict(served).validate()
 
 
 def test_every_operation_is_in_it_once_by_a_name_of_its_own() -> None:

@@ -38,6 +38,8 @@ def test_whatever_is_long_and_not_expected_will_do(password: str) -> None:
     "password",
     [
         "passwordpassword",
+        "password password",
+        "Password-password!",
         "Password12345678",
         "P@ssw0rdP@ssw0rd",
         "qwertyuiop12345",

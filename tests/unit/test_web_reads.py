@@ -1,7 +1,13 @@
 """Reads go on without the cache, and say so; a dead cache costs its timeout once a second, not once a request."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
+from devconnect.adapters.local.allowances import LocalAllowances
+from devconnect.domain.allowances import Allowance
+from devconnect.ports.allowances import Taking
 from tests.unit.web_fakes import HandClock, House, Person, gateway, is_problem
 from web.reads import OPEN_MS, Breaker
 
@@ -132,3 +138,22 @@ def test_the_breaker_lets_one_look_whether_the_cache_is_back() -> None:
     breaker.failed()
     clock.now -= 3_600_000  # the machine's clock was set back: that must not keep everybody off for an hour
     assert breaker.allows()
+
+
+async def test_who_must_be_looked_up_each_time_takes_no_block_of_reads_each_time() -> None:
+    asked: list[Taking] = []
+
+    class Noted(LocalAllowances):
+        async def take(self, takings: Sequence[Taking]) -> list[Allowance]:
+            asked.extend(taking for taking in takings if taking.rules[0].kind == "reads")
+            return await super().take(takings)
+
+    noted = Noted()
+    async with gateway(lambda parts: replace(parts, allowances=noted)) as house:
+        ada, _ = await lively(house)
+        asked.clear()
+        left = [
+            int((await ada.ask("GET", "/v1/me")).headers["RateLimit"].split("r=")[1].split(";")[0]) for _ in range(9)
+        ]
+    assert left == list(range(left[0], left[0] - 9, -1))
+    assert len(asked) <= 1
