@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.e2e.system import System, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-LIMIT = 3
+#: Seconds: more than one attempt at a store that is away takes on a busy machine.
+LIMIT = 8
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +73,10 @@ def test_who_waits_for_the_database_is_alive(own: System) -> None:
 
     def waited_long() -> bool:
         assert live(own, "commands").ready
-        return gauge(own, "commands", "batch_retries_total") - before > 4 * LIMIT
+        retries = gauge(own, "commands", "batch_retries_total") - before
+        return time.monotonic() - began > 2 * LIMIT and retries > 4
 
-    before = gauge(own, "commands", "batch_retries_total")
+    began, before = time.monotonic(), gauge(own, "commands", "batch_retries_total")
     wait_until(waited_long, 120, "many retries")
     assert gauge(own, "commands", "consumer_lag_records") > 0
     assert own.cli("up").returncode == 0
