@@ -32,8 +32,10 @@ async def tells(copier: Copier, kind: str, wanted: Callable[[str], bool], times:
 
 
 async def copied(copier: Copier, count: int) -> None:
+    """Wait until so many records were copied, each at least once: what wasn't committed yet is copied anew."""
+
     async def done() -> bool:
-        return sum(len(found) for found in (await copier.copied()).values()) == count
+        return sum(len(set(found)) for found in (await copier.copied()).values()) == count
 
     await until(done)
 
