@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +61,13 @@ def bench() -> None:
 @click.option("--recovery/--no-recovery", default=True, show_default=True, help="Restore a table, too.")
 def fleet(*, as_json: bool, workers: int, partitions: int, **asked: Any) -> None:
     """Run every contender on the same recorded events, in turn, and show events a second."""
-    from bench import fleet as contest, rig  # noqa: PLC0415  (only who measures needs it)
+    from bench import fleet as contest  # noqa: PLC0415  (only who measures needs it)
 
     if workers > partitions:
         raise CliError(f"--workers {workers}: with {partitions} partitions at most as many can work (--partitions)")
     options = contest.Options(workers=workers, partitions=partitions, **asked)
-    try:
+    with _told():
         report = contest.run(options, _say())
-    except (rig.BenchError, StackError) as error:
-        raise CliError(str(error)) from None
     if as_json:
         figures: dict[str, float | None] = dict.fromkeys(CONTENDERS)
         figures |= {name: result.events_per_second for name, result in report.contenders.items()}
@@ -132,12 +131,10 @@ def _title(report: "Report") -> str:
 @click.option("--reads", type=click.IntRange(min=10), default=1000, show_default=True, help="Of each kind and store.")
 def latency(*, as_json: bool, **asked: Any) -> None:
     """Compare a lone command with a bare round trip, and reads from Redis with the same from MongoDB."""
-    from bench import latency as measure, rig  # noqa: PLC0415  (only who measures needs it)
+    from bench import latency as measure  # noqa: PLC0415  (only who measures needs it)
 
-    try:
+    with _told():
         found = measure.run(measure.Options(**asked), _say())
-    except (rig.BenchError, StackError) as error:
-        raise CliError(str(error)) from None
     if as_json:
         click.echo(_json(found))
         return
@@ -175,12 +172,10 @@ def _reads_grid(found: "Latency") -> Table:
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the commands.")
 def commands(*, as_json: bool, **asked: int) -> None:
     """Decide a backlog of commands, and show commands a second and who had the processors meanwhile."""
-    from bench import commands as measure, rig  # noqa: PLC0415  (only who measures needs it)
+    from bench import commands as measure  # noqa: PLC0415  (only who measures needs it)
 
-    try:
+    with _told():
         runs = measure.run(measure.Options(**asked), _say())
-    except (rig.BenchError, StackError) as error:
-        raise CliError(str(error)) from None
     found = measure.summed_up(runs)
     if as_json:
         click.echo(_json({**msgspec.to_builtins(found), "options": asked, "rounds": runs}))
@@ -214,12 +209,10 @@ def commands(*, as_json: bool, **asked: int) -> None:
 @click.option("--only", multiple=True, type=click.Choice(GATEWAYS), help="Only this contender; can be repeated.")
 def gateway(*, as_json: bool, **asked: Any) -> None:
     """Load the gateway and its floors in turn, and show requests a second with p50 and p99."""
-    from bench import gateway as contest, rig  # noqa: PLC0415  (only who measures needs it)
+    from bench import gateway as contest  # noqa: PLC0415  (only who measures needs it)
 
-    try:
+    with _told():
         report = contest.run(contest.Options(**asked), _say())
-    except (rig.BenchError, StackError) as error:
-        raise CliError(str(error)) from None
     if as_json:
         figures: dict[str, float | None] = dict.fromkeys(GATEWAYS)
         figures |= {name: result.requests_per_second for name, result in report.contenders.items()}
@@ -277,12 +270,10 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the people.")
 def feed(*, as_json: bool, **asked: Any) -> None:
     """Compare what a page of people to meet costs among few users and among many."""
-    from bench import feed as measure, rig  # noqa: PLC0415  (only who measures needs it)
+    from bench import feed as measure  # noqa: PLC0415  (only who measures needs it)
 
-    try:
+    with _told():
         found = measure.run(measure.Options(**asked), _say())
-    except (rig.BenchError, StackError) as error:
-        raise CliError(str(error)) from None
     if as_json:
         click.echo(_json(found))
         return
@@ -313,19 +304,28 @@ def feed(*, as_json: bool, **asked: Any) -> None:
 )
 def plot(*, files: tuple[Path, ...], output: Path) -> None:
     """Draw what `fleet --json` and `latency --json` have written to FILES. Fetches matplotlib on first use."""
-    from bench import rig, tools  # noqa: PLC0415  (only who draws needs it)
+    from bench import tools  # noqa: PLC0415  (only who draws needs it)
 
     if not output.parent.is_dir():
         raise CliError(f"{output.parent} is no folder")
-    try:
+    with _told():
         python = tools.python_with("plot", tools.HERE / "plot.lock")
-    except rig.BenchError as error:
-        raise CliError(str(error)) from None
     command = [str(python), str(tools.HERE / "plot.py"), str(output), *map(str, files)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  (our own command)
     if done.returncode:
         raise CliError((done.stderr.strip() or "the picture could not be drawn").splitlines()[-1])
     click.echo(f"drawn: {output}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What keeps a benchmark from its end is one line."""
+    from bench.rig import BenchError  # noqa: PLC0415  (only who measures needs it)
+
+    try:
+        yield
+    except (BenchError, StackError) as error:
+        raise CliError(str(error)) from None
 
 
 def _say() -> Callable[[str], None]:
