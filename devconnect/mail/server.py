@@ -1,9 +1,10 @@
 """SMTP_URL and MAIL_FROM in their parts."""
 
 import re
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import msgspec
 from msgspec import Struct
 
 StartTls = Literal["required", "auto", "never"]
@@ -40,11 +41,12 @@ def parse_server(url: str) -> Server:
     """The server that a URL names; ValueError when it names none. Without a word on STARTTLS it is required."""
     parts = urlsplit(url)
     query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    starttls = query.pop("starttls", ["required"])
+    words = query.pop("starttls", ["required"])
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
         raise ValueError("no SMTP server")
-    if query or len(starttls) > 1 or starttls[0] not in get_args(StartTls):
+    if query or len(words) > 1:
         raise ValueError("what is this about STARTTLS?")
+    starttls: StartTls = msgspec.convert(words[0], StartTls)
     if bool(parts.username) != bool(parts.password):
         raise ValueError("a user and no password, or a password and no user")
     tls = parts.scheme == "smtps"
@@ -52,7 +54,7 @@ def parse_server(url: str) -> Server:
         host=parts.hostname,
         port=parts.port or (465 if tls else 587),
         tls=tls,
-        starttls=starttls[0],  # type: ignore[arg-type]  # it is one of them: see above
+        starttls=starttls,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
     )

@@ -38,7 +38,10 @@ def make_app(settings: Settings) -> web.Application:
     if (settings.data_dir / "broken").exists():
         raise OSError("broken")
     metrics = PrometheusMetrics()
-    scrape = lambda: (CONTENT_TYPE, metrics.expose())  # noqa: E731 (as app.build has it)
+
+    def scrape() -> tuple[str, bytes]:
+        return CONTENT_TYPE, metrics.expose()
+
     app = create_app(replace(PARTS, settings=settings, metrics=metrics, scrape=scrape))
     routes = [web.get("/pid", pid), web.post("/sleep", sleep), web.get("/sleep", sleep)]
     app.add_routes(Edge(settings, metrics).around(routes)[:-1])

@@ -35,7 +35,7 @@ class Post:
         self.hangs = False
         self.dies = False
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.BaseTransport] = set()
+        self._open: set[asyncio.Transport] = set()
 
     @property
     def messages(self) -> list[EmailMessage]:
@@ -59,7 +59,7 @@ class Post:
         if self._server is not None:
             self._server.close()
         for transport in self._open:
-            transport.abort()  # type: ignore[attr-defined]  # a socket's
+            transport.abort()
         self._open.clear()
 
     def _session(self) -> SMTP:
@@ -104,6 +104,7 @@ class _Session(SMTP):
         self._post = post
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._post._open.add(transport)
         super().connection_made(transport)
 
