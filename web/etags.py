@@ -1,4 +1,4 @@
-"""Entity tags: one for every JSON answer to a GET, and what If-None-Match and If-Match say about them (RFC 9110)."""
+"""Entity tags: one for every JSON answer to a GET, and what If-None-Match says about them (RFC 9110)."""
 
 import hashlib
 import re
@@ -16,22 +16,8 @@ def body_tag(body: bytes | bytearray) -> str:
 
 
 def version_tag(version: int) -> str:
-    """The strong tag of something that counts its versions (its seq)."""
+    """The strong tag of something that counts its versions (its seq): no digest is made of it."""
     return f'"{version}"'
-
-
-def with_version(response: web.Response, version: int) -> web.Response:
-    """The answer with its version's strong tag: no digest is made of it, and it is never compressed."""
-    response.headers[hdrs.ETAG] = version_tag(version)
-    return response
-
-
-def if_match(request: web.Request, version: int) -> bool:
-    """Whether the request may change this version: without an If-Match always, with one if it names it (strongly)."""
-    asked = request.headers.get(hdrs.IF_MATCH)
-    if asked is None or asked.strip() == "*":
-        return True
-    return any(not weak and tag == str(version) for weak, tag in _TAG.findall(asked))
 
 
 def none_match(asked: str, tag: str) -> bool:

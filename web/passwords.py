@@ -47,12 +47,6 @@ class ArgonPasswords(Passwords):
         wrong = too_long_or_short(password, self._least)
         return wrong or await self._run(lambda: too_easy(password, inputs))
 
-    def needs_rehash(self, stored: str) -> bool:
-        try:
-            return self._hasher.check_needs_rehash(stored)
-        except InvalidHashError:
-            return False
-
     def close(self) -> None:
         """Let the threads end; what still waits for one is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)

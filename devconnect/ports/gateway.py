@@ -29,9 +29,6 @@ class Credentials(Protocol):
         Raises truth.UnavailableError when the database can't be reached.
         """
 
-    async def password_of(self, user: str) -> str | None:
-        """The hash of the user's password, None where there is none. Errors as above."""
-
 
 class AccountLists(Protocol):
     """What is read of accounts in the database alone. Raises truth.UnavailableError when it can't be reached."""
@@ -73,9 +70,6 @@ class Passwords(Protocol):
 
         `inputs` is what may be known of its owner: name, e-mail address. Raises BusyError as the others do.
         """
-
-    def needs_rehash(self, stored: str) -> bool:
-        """Whether a hash was made at other costs than those of now: make it anew when the password is there."""
 
 
 class BusyError(Exception):

@@ -47,7 +47,6 @@ def every_call(db: Database, within: float) -> dict[str, Any]:
         "add_notifications": truth.add_notifications([a_notification("ada", 1)]),
         "mark_notifications_read": truth.mark_notifications_read([MarkNotificationsRead("ada", ("n",), 1)]),
         "credentials": reads.credentials("a@b"),
-        "password_of": reads.password_of("ada"),
         "sessions_of": reads.sessions_of("ada"),
         "audit": reads.audit("ada", None, 10),
         "session": reads.session("s", "ada"),

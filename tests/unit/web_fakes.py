@@ -182,9 +182,6 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
         held = self.holders.get(email)
         return (held.user, self.secrets[held.user].password_hash) if held else None
 
-    async def password_of(self, user: str) -> str | None:
-        return self.secrets[user].password_hash if user in self.secrets else None
-
     # -- what is read of the database alone
 
     def all(self, kind: type[T]) -> list[T]:
@@ -480,9 +477,6 @@ class PlainPasswords(Passwords):
     async def check(self, password: str, inputs: Sequence[str]) -> str | None:
         self.inputs = tuple(inputs)
         return "is too short: 8 characters at least" if len(password) < 8 else None
-
-    def needs_rehash(self, stored: str) -> bool:
-        return False
 
 
 class OneKey:

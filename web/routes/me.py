@@ -8,6 +8,7 @@ from devconnect.events.facts import Privacy
 from web import bodies
 from web.answers import Account, Deleted, EmailConfirmed, LinkSent, OwnPresence, SessionOpened, SessionPending
 from web.calls import AnyCall, Call
+from web.etags import version_tag
 from web.operations import Operation, Reply, action, command, read
 from web.problems import ProblemError, bad_field
 from web.queries import NoQuery
@@ -17,7 +18,7 @@ from web.routes.doors import Opened, lifetime, open_reply
 async def read_me(call: AnyCall) -> Reply:
     """The account."""
     me = call.me
-    return Reply(data=call.gateway.shown.account(me), source=me.source, etag=f'"{me.user.seq}"')
+    return Reply(data=call.gateway.shown.account(me), source=me.source, etag=version_tag(me.user.seq))
 
 
 def change_me(call: Call[bodies.ChangeProfile, NoQuery]) -> c.ChangeProfile:

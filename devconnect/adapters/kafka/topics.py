@@ -4,7 +4,6 @@ import asyncio
 import time
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
@@ -124,13 +123,3 @@ async def _create(admin: AIOKafkaAdminClient, missing: list[TopicState]) -> None
     for name, code, *reason in answer.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
             raise TopicsError(f"Kafka didn't create {name}: {for_code(code).__name__} {reason}")
-
-
-async def topic_settings(bootstrap: str, name: str) -> dict[str, str]:
-    """A topic's settings as the broker has them."""
-    admin = await _connected(bootstrap)
-    try:
-        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-        return {entry[0]: entry[1] for _, _, _, _, entries in answer.resources for entry in entries}
-    finally:
-        await admin.close()

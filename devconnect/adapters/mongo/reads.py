@@ -52,11 +52,6 @@ class MongoReads:
             stored = await self._password(user)
         return None if stored is None else (user, stored)
 
-    async def password_of(self, user: str) -> str | None:
-        """The hash of the user's password, None where there is none."""
-        async with reaching(self._within):
-            return await self._password(user)
-
     async def _password(self, user: str) -> str | None:
         found = await self._db[layout.PASSWORDS].find_one({"_id": user})
         return (found["password_hash"] or None) if found else None
