@@ -8,7 +8,7 @@ from aiohttp import web
 
 from devconnect.adapters.prometheus import CONTENT_TYPE, PrometheusMetrics
 from devconnect.settings import Settings
-from tests.unit.web_fakes import gateway
+from tests.unit.web_house import gateway
 from web import supervisor
 from web.__main__ import main
 from web.app import create_app

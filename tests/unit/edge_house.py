@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tests.unit.web_fakes import House, gateway
+from tests.unit.web_house import House, gateway
 from web.app import create_app
 from web.bounds import Limits
 from web.edge import Edge

@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 
 from tests.unit.openapi_check import DOCUMENT
-from tests.unit.web_fakes import gateway
+from tests.unit.web_house import gateway
 from web import openapi_headers
 from web.openapi import TAGS
 from web.openapi_problems import PROBLEM_TYPE, problems_of

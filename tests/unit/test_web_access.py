@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devconnect.domain.model import Ref, User
-from tests.unit.web_fakes import House, Person, gateway
+from tests.unit.web_house import House, Person, gateway
 from web.operations import Operation
 from web.routes import OPERATIONS
 

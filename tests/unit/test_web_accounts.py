@@ -11,7 +11,8 @@ import pytest
 
 from devconnect.events import commands as c
 from devconnect.settings import Settings
-from tests.unit.web_fakes import KEY, NOON, PARTITIONS, gateway, is_problem
+from tests.unit.web_fakes import KEY, NOON, PARTITIONS
+from tests.unit.web_house import gateway, is_problem
 from web.passwords import ArgonPasswords
 
 SIGN_UP = {"email": "ada@example.com", "password": "correct horse", "name": "Ada"}

@@ -7,7 +7,8 @@ import pytest
 
 from devconnect.domain.model import Decision
 from devconnect.events import commands as c
-from tests.unit.web_fakes import KEY, House, Person, gateway, is_problem
+from tests.unit.web_fakes import KEY
+from tests.unit.web_house import House, Person, gateway, is_problem
 from web.ids import Ids
 
 SIGN_UP = {"email": "ada@example.com", "password": "correct horse", "name": "Ada"}

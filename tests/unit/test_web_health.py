@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from devconnect import __version__
-from tests.unit.web_fakes import gateway
+from tests.unit.web_house import gateway
 
 
 async def test_the_root_says_what_this_is_and_where_to_go() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from devconnect.events.base import pair_id
-from tests.unit.web_fakes import NOON, gateway, is_problem
+from tests.unit.web_fakes import NOON
+from tests.unit.web_house import gateway, is_problem
 
 
 async def test_two_people_connect() -> None:

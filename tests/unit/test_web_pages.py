@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web_fakes import House, gateway
+from tests.unit.web_house import House, gateway
 from web.console.pages import kind_of, text_of
 from web.problems import PROBLEMS
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from devconnect.ports.gateway import BusyError
 from devconnect.settings import Settings
-from tests.unit.web_fakes import Answer, House, gateway, is_problem
+from tests.unit.web_house import Answer, House, gateway, is_problem
 from web import bodies
 from web.console.pages import Pages
 from web.logs import JsonLines

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from devconnect.events import commands as c
-from tests.unit.web_fakes import NOON, House, Person, gateway, is_problem
+from tests.unit.web_fakes import NOON
+from tests.unit.web_house import House, Person, gateway, is_problem
 from web.endpoints import BEHIND, READ_AFTER
 from web.marks import Mark
 

@@ -8,7 +8,8 @@ import pytest
 from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.domain.allowances import Allowance
 from devconnect.ports.allowances import Taking
-from tests.unit.web_fakes import HandClock, House, Person, gateway, is_problem
+from tests.unit.web_fakes import HandClock
+from tests.unit.web_house import House, Person, gateway, is_problem
 from web.reads import OPEN_MS, Breaker
 
 READS = [

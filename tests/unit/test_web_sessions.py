@@ -8,7 +8,8 @@ from aiohttp.test_utils import TestClient
 from devconnect.domain.model import Ref, User
 from devconnect.events import commands as c
 from devconnect.links import Links
-from tests.unit.web_fakes import KEY, NOON, Answer, House, Person, gateway, is_problem
+from tests.unit.web_fakes import KEY, NOON
+from tests.unit.web_house import Answer, House, Person, gateway, is_problem
 
 PASSWORD, NEW = "correct horse", "battery staple battery"
 HERE = "http://127.0.0.1"
