@@ -1,6 +1,5 @@
 """While a part stands still or is dead, every request is answered in time, and rightly; afterwards nothing is amiss."""
 
-import itertools
 import secrets
 import statistics
 import threading
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.background import Background
 from tests.e2e.gateways import GENEROUS, Timed, ask, at_once, paused, up, whole
 from tests.e2e.people import PASSWORD, PATIENCE, Person, Reply, join
 from tests.e2e.system import System, wait_until
@@ -143,49 +143,28 @@ def _requests(person: Person, count: int) -> dict[int, int]:
     return {status: statuses.count(status) for status in set(statuses)}
 
 
-class Talker:
+class Talker(Background):
     """Says one thing after the other, each once, and keeps what became of it."""
 
     def __init__(self, pair: Pair) -> None:
+        super().__init__()
         self._pair = pair
         self.acknowledged: list[str] = []
         self.refused: list[str] = []
         self.slowest = 0.0
-        self._over = threading.Event()
-        self._trouble: list[BaseException] = []
-        self._thread = threading.Thread(target=self._talk)
 
-    def __enter__(self) -> "Talker":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        assert not self._trouble, self._trouble
-
-    def more(self, of: list[str], count: int = 3) -> None:
-        wanted = len(of) + count
-        wait_until(lambda: len(of) >= wanted or self._trouble, PATIENCE, f"{count} more")
-
-    def _talk(self) -> None:
-        try:
-            for number in itertools.count():
-                if self._over.is_set():
-                    return
-                key = f"{number}-{secrets.token_hex(4)}"
-                said = self._pair.say(key, key)
-                if said.reply.status == 503:
-                    assert said.reply.problem == (503, "kafka_unavailable")
-                    assert int(said.reply.headers["retry-after"]) > 0
-                    self.refused.append(key)
-                    self.slowest = max(self.slowest, said.seconds)
-                    self._over.wait(0.2)
-                else:
-                    assert said.reply.status in (201, 202), said
-                    self.acknowledged.append(key)
-        except BaseException as error:
-            self._trouble.append(error)
+    def step(self) -> None:
+        key = secrets.token_hex(8)
+        said = self._pair.say(key, key)
+        if said.reply.status == 503:
+            assert said.reply.problem == (503, "kafka_unavailable")
+            assert int(said.reply.headers["retry-after"]) > 0
+            self.refused.append(key)
+            self.slowest = max(self.slowest, said.seconds)
+            self.over.wait(0.2)
+        else:
+            assert said.reply.status in (201, 202), said
+            self.acknowledged.append(key)
 
 
 @away
@@ -193,12 +172,12 @@ def test_without_kafka_commands_are_refused_at_once_and_nothing_is_half_done(own
     pair = Pair(own)
     usual = pair.medians("cache", PATIENCE)
     with Talker(pair) as talker:
-        talker.more(talker.acknowledged)
+        talker.more(talker.acknowledged, 3)
         with AWAY[how](own, "kafka"):
             talker.more(talker.refused, 8)
             for path, seconds in pair.medians("cache").items():
                 assert seconds < usual[path] + MORE, path
-        talker.more(talker.acknowledged)
+        talker.more(talker.acknowledged, 3)
     assert talker.slowest < KAFKA
     pair.ada.say(pair.bob, "last")
 

@@ -1,10 +1,9 @@
 """A session that has ended is turned away by every gateway within a second, whatever becomes of Redis; keys change."""
 
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import jwt
@@ -12,6 +11,7 @@ import pytest
 
 from devconnect.keys import id_secret
 from devconnect.links import Links
+from tests.e2e.background import Background
 from tests.e2e.gateways import REVOKED, Beside, Twins, ask, at_once, paused, running, up
 from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Unanswered
 from tests.e2e.system import wait_until
@@ -112,8 +112,12 @@ class Reset(Victim):
         self.link = links.sign(
             "reset-password", user=self.person.user, ticket=ticket, expires_at=until, email=self.person.email
         )
-        status = lambda: ask(self.twins.system.url, "GET", f"/v1/commands/{ticket}").reply.body.get("status")  # noqa: E731 (short)
-        wait_until(lambda: status() == "accepted", PATIENCE, "the reset asked for")
+
+        def accepted() -> bool:
+            found = ask(self.twins.system.url, "GET", f"/v1/commands/{ticket}").reply
+            return bool(found.body.get("status") == "accepted")
+
+        wait_until(accepted, PATIENCE, "the reset asked for")
 
     def end(self) -> int:
         return self.send("POST", "/v1/password-resets/confirm", {"token": self.link, "new_password": ANOTHER})
@@ -163,35 +167,28 @@ def victims(twins: Twins) -> list[Victim]:
     return found
 
 
-class Watch:
+class Watch(Background):
     """From when a victim was ended on: its token mustn't work anywhere after that and a second, nor ever again."""
 
     def __init__(self, victim: Victim, url: str) -> None:
+        super().__init__()
         self._victim, self._url = victim, url
         self.ended_at = float("inf")
         #: When it last worked, and which answers there were after the second.
         self.last_worked = 0.0
         self.later: set[int] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
 
-    def _look(self) -> None:
-        while not self._over.is_set():
-            asked = time.monotonic()
-            try:
-                status = self._victim.status(self._url)
-            except Unanswered:
-                continue
-            if status == 200:
-                self.last_worked = asked
-            if asked > self.ended_at + REVOKED:
-                self.later.add(status)
-            self._over.wait(0.05)
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
+    def step(self) -> None:
+        asked = time.monotonic()
+        try:
+            status = self._victim.status(self._url)
+        except Unanswered:
+            return
+        if status == 200:
+            self.last_worked = asked
+        if asked > self.ended_at + REVOKED:
+            self.later.add(status)
+        self.over.wait(0.05)
 
 
 @contextmanager
@@ -205,15 +202,14 @@ def ended(twins: Twins, found: list[Victim]) -> Iterator[None]:
         for watch in own:
             watch.ended_at = time.monotonic()
 
-    try:
+    with ExitStack() as stack:
+        for _, own in watches:
+            for watch in own:
+                stack.enter_context(watch)
         at_once([lambda each=each: end(*each) for each in watches])
         time.sleep(REVOKED)
         yield
         time.sleep(AFTERWARDS)
-    finally:
-        for _, own in watches:
-            for watch in own:
-                watch.stop()
     for victim, own in watches:
         for watch in own:
             if isinstance(victim, Bystander):

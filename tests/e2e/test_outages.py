@@ -4,8 +4,8 @@ The workers and the gateway stay: they find the server again by themselves.
 """
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import redis
 
 from devconnect import stack
 from devconnect.domain.analytics import TABLES
+from tests.e2e.background import Background
 from tests.e2e.people import PATIENCE, Client, Person, Unanswered, join, same_tables, set_role
 from tests.e2e.system import System, wait_until
 
@@ -88,38 +89,18 @@ class Pair:
         }
 
 
-class Chatter:
+class Chatter(Background):
     """Ada writes to Bob, one message after the other, and each until it is taken; then it must be there once."""
 
     def __init__(self, pair: Pair) -> None:
+        super().__init__()
         self._pair = pair
         self.said: list[str] = []
-        self._stop = threading.Event()
-        self._trouble: list[BaseException] = []
-        self._thread = threading.Thread(target=self._talk)
 
-    def __enter__(self) -> "Chatter":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert not self._trouble, self._trouble
-
-    def more(self, count: int = 5) -> None:
-        """Waits until so many more are decided."""
-        wanted = len(self.said) + count
-        wait_until(lambda: len(self.said) >= wanted or self._trouble, PATIENCE, f"{count} more messages")
-
-    def _talk(self) -> None:
-        try:
-            while not self._stop.is_set():
-                text = f"while {len(self.said)}"
-                self._pair.ada.say(self._pair.bob, text)
-                self.said.append(text)
-        except BaseException as error:
-            self._trouble.append(error)
+    def step(self) -> None:
+        text = f"while {len(self.said)}"
+        self._pair.ada.say(self._pair.bob, text)
+        self.said.append(text)
 
     def all_there(self) -> None:
         """Bob has them all, in order, once; and was told of each of them once."""
@@ -135,31 +116,22 @@ class Chatter:
         return sorted(told) == sorted(ids)
 
 
-class Watch:
+class Watch(Background):
     """Asks without pause; what it must never see is an answer that `bad` says yes to."""
 
     def __init__(self, person: Person, bad: Callable[[int], bool]) -> None:
+        super().__init__()
         self._person, self._bad = person, bad
-        self._stop = threading.Event()
         self.seen: set[int] = set()
-        self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
+    def step(self) -> None:
+        with suppress(*Unanswered):
+            self.seen.add(self._person.send("GET", "/v1/me").status)
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__()
         assert self.seen, "nobody answered"
         assert not any(map(self._bad, self.seen)), self.seen
-
-    def _look(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.seen.add(self._person.send("GET", "/v1/me").status)
-            except Unanswered:
-                continue
 
 
 def up(system: System) -> None:
@@ -189,7 +161,7 @@ def test_a_wiped_redis_is_filled_again_and_right_all_the_while(own: System) -> N
     assert [each["id"] for each in pair.bob.items("/v1/me/notifications")] == pair.told
     assert own.pids() == pids
     with Chatter(pair) as chatter:
-        chatter.more()
+        chatter.more(chatter.said, 5)
     chatter.all_there()
     same_tables(own, ann, *TABLES)
 
@@ -213,9 +185,9 @@ def test_while_redis_is_down_reads_are_the_databases_and_who_logs_out_stays_out(
     wait_until(lambda: leaving.send("GET", "/v1/me").status == 401, PATIENCE, "the log-out")
     # The file that Redis starts from says that this session is open.
     with Watch(leaving, lambda status: status == 200), Chatter(pair) as chatter:
-        chatter.more(3)
+        chatter.more(chatter.said, 3)
         up(own)
-        chatter.more()
+        chatter.more(chatter.said, 5)
         wait_until(lambda: pair.bob.send("GET", "/v1/me").source == "cache", PATIENCE, "reads from the cache")
     assert leaving.send("GET", "/v1/me").problem == (401, "not_logged_in")
     chatter.all_there()
@@ -239,10 +211,10 @@ def test_what_is_asked_while_the_database_is_down_is_done_when_it_is_back(own: S
     pair.ada.sees(taken[0].headers["location"], lambda command: command["status"] == "accepted")
     pair.texts.append("meanwhile")
     with Chatter(pair) as chatter:
-        chatter.more()
+        chatter.more(chatter.said, 5)
         own.kill("mongo")
         up(own)
-        chatter.more()
+        chatter.more(chatter.said, 5)
     chatter.all_there()
     assert own.pids() == pids
 
@@ -251,7 +223,7 @@ def test_while_kafka_is_down_commands_are_turned_away_and_what_it_has_taken_is_d
     pair, ann = Pair(own), analyst(own)
     pids = own.pids()
     with Chatter(pair) as chatter:
-        chatter.more()
+        chatter.more(chatter.said, 5)
         own.kill("kafka")
         refused = wait_until(lambda: _turned_away(pair.ada), PATIENCE, "a 503")
         assert refused.problem == (503, "kafka_unavailable")
@@ -259,7 +231,7 @@ def test_while_kafka_is_down_commands_are_turned_away_and_what_it_has_taken_is_d
         assert pair.bob.send("GET", "/v1/connections").source == "cache"
         assert pair.gone.send("GET", "/v1/me").problem == (401, "not_logged_in")
         up(own)
-        chatter.more()
+        chatter.more(chatter.said, 5)
     chatter.all_there()
     assert own.pids() == pids
     same_tables(own, ann, *TABLES)
