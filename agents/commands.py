@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.memory import Memory
 from agents.processing import Slice, together
-from devconnect.domain import deciding, projections
+from devconnect.domain import deciding, inbox, projections
 from devconnect.domain.deciding import Placed, Settlement
 from devconnect.domain.model import Decision, Kind, Place, Ref, Snapshot, ref_of
 from devconnect.domain.projections import MarkNotificationsRead, Update
@@ -20,10 +20,12 @@ from devconnect.events.facts import SessionEnded, UserLoggedOut
 from devconnect.events.topics import (
     COMMAND_TO_EVENT,
     CONNECTION_COMMANDS,
+    INBOX_EVENTS,
     MESSAGE_COMMANDS,
     SESSION_ENDS,
     USER_COMMANDS,
     Topic,
+    inbox_events,
     session_ends,
 )
 from devconnect.ports import metrics as m
@@ -108,6 +110,7 @@ class DecideCommands:
         await together(
             *self._emit(settlement),
             *self._tell_of_ends(settlement),
+            self._tell_devices(settlement),
             self._truth.save(settlement.documents, new=new),
             self._keep_secrets(settlement),
             self._mark_read(settlement),
@@ -184,6 +187,17 @@ class DecideCommands:
             if ends:
                 records = [Record(end.key.encode(), session_ends.encode(end)) for end in ends]
                 yield self._publisher.publish(SESSION_ENDS.name, partition, records)
+
+    async def _tell_devices(self, settlement: Settlement) -> None:
+        """What people's devices are told at once: by no way round, and with nothing to wait for but the decision."""
+        records = [
+            Record(entry.key.encode(), inbox_events.encode(entry))
+            for partition, events in settlement.events.items()
+            for event in events
+            for entry in inbox.entries(event, inbox.source_of(self._events.name, partition))
+        ]
+        if records:
+            await self._publisher.spread(INBOX_EVENTS.name, records)
 
     async def _keep_secrets(self, settlement: Settlement) -> None:
         if settlement.secrets:

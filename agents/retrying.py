@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.erasure import EraseRelations
+from agents.inbox import FillInboxes
 from agents.notifications import DeliverInApp, on_events
 from agents.processing import Step
 from agents.projections import ProjectEvents
@@ -44,7 +45,11 @@ class Retry:
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
-        steps: list[Step[Any]] = [DeliverInApp(truth, projections), EraseRelations(relations, publisher), *more]
+        steps: list[Step[Any]] = [
+            DeliverInApp(truth, projections, publisher),
+            EraseRelations(relations, publisher),
+            *more,
+        ]
         for topic in EVENT_TOPICS:
             steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings)]
         for step in steps:
@@ -67,6 +72,11 @@ class Retry:
         if agent == MERGE_WINDOWS:
             raise RefusedError(
                 "a window is published once, and without the parts that can't be read; the table has them. Drop it"
+            )
+        if agent == FillInboxes.name:
+            raise RefusedError(
+                "an inbox goes forward only, and has gone on: this can't be put in between. What it told of is in the "
+                "lists that people read. Drop it"
             )
         way = self._ways.get(agent)
         if way is None:

@@ -100,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_run: int = 100
     dead_letter_share: int = 50
     dead_letter_window: int = 1000
+    #: Days for which what a person's devices were told can be had again.
+    inbox_days: int = 7
     #: Gateway processes on the one port.
     processes: int = 1
     #: Connections that one gateway process has at most.
@@ -300,6 +302,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("WORKER_SESSION_SECONDS", "worker_session", _seconds(6, 300), "seconds, 6 to 300"),
     Variable("WORKER_STALL_SECONDS", "worker_stall", _seconds(1, 3600), "seconds, 1 to 3600"),
+    Variable("INBOX_DAYS", "inbox_days", _whole(1, 365), "a whole number, 1 to 365"),
     Variable("GATEWAY_PROCESSES", "processes", _whole(1, 64), "a whole number, 1 to 64"),
     Variable("GATEWAY_CONNECTIONS", "connections", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
     Variable("HEAD_TIMEOUT_SECONDS", "head_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),

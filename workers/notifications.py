@@ -18,7 +18,7 @@ def wire(worker: Worker) -> None:
     """One deciding agent an events topic, the delivery into people's lists, and the post."""
     for topic in EVENT_TOPICS:
         worker.add(topic, on_events(topic, worker.publisher, worker.listings))
-    worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections))
+    worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections, worker.publisher))
     settings = worker.settings
     if settings.smtp_url is None:
         logger.warning("SMTP_URL isn't set: mails go to nobody, each is a file in %s", settings.data_dir / "mail")

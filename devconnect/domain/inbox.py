@@ -32,7 +32,7 @@ class Item(Struct, frozen=True):
     cursor: int
     previous: int
     kind: str
-    text: str
+    text: bytes
 
 
 class Head(Struct, frozen=True):

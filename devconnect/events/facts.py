@@ -294,7 +294,8 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     """Somebody is to be told of something.
 
     `notification` sorts by time and is unique a recipient; it follows from the event that caused it, so a replay
-    raises the same one. `about` names what it is about: a user, and for a message its conversation and id.
+    raises the same one. `about` names what it is about: a user, and for a message its conversation and id. `source`
+    names the topic and partition of that event (domain.inbox.source_of).
     """
 
     notification: str
@@ -302,6 +303,7 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     kind: str
     cause: str
     about: dict[str, str]
+    source: str = ""
 
     @property
     def key(self) -> str:

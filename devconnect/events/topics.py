@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from devconnect.events import commands, facts
 from devconnect.events.codec import Codec
+from devconnect.events.inbox import InboxEntry
 from devconnect.events.parts import PartCodec
 
 DAY_MS = 24 * 3600 * 1000
@@ -52,6 +53,7 @@ notification_events: Codec[facts.NotificationRaised] = Codec(facts.NotificationR
 analytics_events: Codec[facts.WindowClosed] = Codec(facts.WindowClosed)
 session_ends: Codec[facts.SessionEnded] = Codec(facts.SessionEnded)
 mail_requests: Codec[facts.MailRequested] = Codec(facts.MailRequested)
+inbox_events: Codec[InboxEntry] = Codec(InboxEntry)
 analytics_parts = PartCodec()
 
 USER_COMMANDS = Topic(
@@ -119,6 +121,14 @@ SESSION_ENDS = Topic(
     config={"cleanup.policy": "delete", "retention.ms": str(3600 * 1000), "segment.ms": str(600 * 1000)},
     codec=session_ends,
 )
+INBOX_EVENTS = Topic(
+    name="inbox-events",
+    key="recipient's user id",
+    written_by="commands (beside the events), notifications",
+    read_by="inbox",
+    config=_kept(7),
+    codec=inbox_events,
+)
 MAIL_REQUESTS = Topic(
     name="mail-requests",
     key="recipient's user id",
@@ -182,6 +192,7 @@ REGISTRY: tuple[Topic, ...] = (
     *EVENT_TOPICS,
     NOTIFICATION_EVENTS,
     SESSION_ENDS,
+    INBOX_EVENTS,
     MAIL_REQUESTS,
     ANALYTICS_EVENTS,
     ANALYTICS_PARTS,

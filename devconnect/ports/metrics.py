@@ -103,6 +103,7 @@ STOPPED = Metric(
     labels=("agent", "topic", "partition"),
 )
 DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", labels=("type", "outcome"))
+INBOX_ENTRIES = Metric(name="inbox_entries", kind="counter", help="Entries put into people's inboxes.")
 MAILS = Metric(
     name="mails",
     kind="counter",
@@ -201,6 +202,7 @@ ALL: tuple[Metric, ...] = (
     DEAD_LETTERS,
     STOPPED,
     DECISIONS,
+    INBOX_ENTRIES,
     MAILS,
     EVENT_AGE,
     LAST_COMMIT,

@@ -15,7 +15,13 @@ from devconnect.stack import Addresses, ports
 
 GATEWAY = "gateway"
 #: Where a worker serves its health and metrics unless that port is taken; ops/prometheus knows these.
-WORKER_PORTS: Mapping[str, int] = {"commands": 8011, "projections": 8012, "notifications": 8013, "analytics": 8014}
+WORKER_PORTS: Mapping[str, int] = {
+    "commands": 8011,
+    "projections": 8012,
+    "notifications": 8013,
+    "analytics": 8014,
+    "inbox": 8015,
+}
 #: The folder that holds Procfile and the packages that its commands name.
 ROOT = Path(__file__).resolve().parents[2]
 

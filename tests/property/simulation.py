@@ -347,7 +347,7 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
         case "projections":
             return [(topic, ProjectEvents(topic, projections)) for topic in EVENT_TOPICS]
         case "notifications":
-            deliver = DeliverInApp(truth, projections)
+            deliver = DeliverInApp(truth, projections, publisher)
             listings: Any = Gated(process, "listings", world.listings)
             return [
                 *((topic, on_events(topic, publisher, listings)) for topic in EVENT_TOPICS),

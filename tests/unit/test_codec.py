@@ -13,12 +13,21 @@ from devconnect.adapters.kafka.session_ends import KEPT_MS
 from devconnect.events import commands as c, facts as f, topics as t
 from devconnect.events.base import Command, Event, pair_id, type_of
 from devconnect.events.codec import Codec, CodecError
+from devconnect.events.inbox import InboxEntry
 from devconnect.events.parts import Closed, Erased, Part, Published
 
 COMMANDS: tuple[type[Command], ...] = get_args(c.AnyCommand)
 EVENTS: tuple[type[Event], ...] = get_args(f.AnyEvent)
 #: What is said of windows, to gateways and to the mail: no events of anybody's.
-OTHERS: tuple[type[Struct], ...] = (f.SessionEnded, f.MailRequested, f.WindowClosed, Part, Closed, Published)
+OTHERS: tuple[type[Struct], ...] = (
+    f.SessionEnded,
+    f.MailRequested,
+    f.WindowClosed,
+    InboxEntry,
+    Part,
+    Closed,
+    Published,
+)
 TAGS = {kind.__struct_config__.tag: kind for kind in (*COMMANDS, *EVENTS, *OTHERS)}
 #: One record of each type as it is written. A change here is a change for everything that is in Kafka already:
 #: raise `v` and give the codec a lift, unless the old records can still be read.
@@ -77,7 +86,17 @@ def test_every_type_has_a_name_of_its_own_in_one_of_the_families() -> None:
     assert len(TAGS) == len(COMMANDS) + len(EVENTS) + len(OTHERS)
     for tag in TAGS:
         family, _, name = tag.partition(".")
-        assert family in {"user", "connection", "message", "notification", "session", "mail", "window", "windows"}
+        assert family in {
+            "user",
+            "connection",
+            "message",
+            "notification",
+            "session",
+            "mail",
+            "inbox",
+            "window",
+            "windows",
+        }
         assert name
 
 
@@ -99,7 +118,7 @@ def test_an_unknown_field_inside_a_profile_is_refused() -> None:
 @golden
 def test_a_field_of_the_wrong_type_is_refused_and_the_cause_names_type_and_field(record: dict[str, Any]) -> None:
     codec = codec_of(record)
-    for field in record.keys() - {"type", "v"}:
+    for field in record.keys() - {"type", "v", "data"}:  # what an entry says is any JSON here
         with pytest.raises(CodecError, match=rf"^{record['type']}: .*\$\.{field}"):
             codec.decode(written({**record, field: [{}]}))
 
@@ -261,6 +280,7 @@ KEYS = {
     "connection": "ann.bob",
     "message": "ann.bob",
     "notification": "bob",
+    "inbox": "bob",
     "user.sign_up": "ann@x.org",
     "session.ended": "s1",
     "mail.requested": "ann",

@@ -62,6 +62,8 @@ NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
 AUDIT = "audit"
+INBOXES = "inboxes"
+INBOX_ITEMS = "inbox_items"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
 LAYOUT: tuple[Collection, ...] = (
@@ -131,6 +133,15 @@ LAYOUT: tuple[Collection, ...] = (
         fields="sent_at; k: mail_key, of a digest of the address; expires",
         indexes=(Index("k"), Index("expires", expires=True)),
     ),
+    Collection(
+        name=INBOXES, id="user id", fields="epoch; head, the last cursor; source_<source>, the last seq of each"
+    ),
+    Collection(
+        name=INBOX_ITEMS,
+        id="user:source:seq: what was told once is there once",
+        fields="k: inbox_key; previous, kind; text: what sockets are sent, as JSON; expires",
+        indexes=(Index("k"), Index("expires", expires=True)),
+    ),
 )
 
 #: Where the documents that commands are decided on are kept.
@@ -196,6 +207,16 @@ def report_key(at: int, report: str) -> str:
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
+
+
+def inbox_item_id(user: str, source: str, seq: int) -> str:
+    """The id of an entry of an inbox."""
+    return f"{user}:{source}:{seq:016d}"
+
+
+def inbox_key(user: str, epoch: int, cursor: int) -> str:
+    """Sorts the entries of an inbox."""
+    return f"{user}:{epoch:06d}:{cursor:016d}"
 
 
 def mail_key(kind: str, recipient: str, at: int) -> str:

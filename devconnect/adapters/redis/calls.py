@@ -25,7 +25,7 @@ from devconnect.adapters.redis.line import AnyCommand, Command
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 
-__all__ = ["Client", "Command", "Pooled", "Script", "Witness", "load", "reaching", "run", "run_all", "scored"]
+__all__ = ["Client", "Command", "Pooled", "Script", "Tied", "Witness", "load", "reaching", "run", "run_all", "scored"]
 
 #: The workers', and everybody's on a cluster.
 Pooled = Redis | RedisCluster
@@ -41,7 +41,7 @@ CHUNK = 1_000
 _LOADS = 5
 
 _scripts: list["Script"] = []
-_witnesses: set[str] = set()
+_tied: set[str] = set()
 
 
 class Script:
@@ -57,17 +57,17 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
-class Witness(Script):
-    """A script that only `tell` gives to a server, and that does nothing.
+class Tied(Script):
+    """A script that only `tell` gives to a server: it runs on one that has been there ever since, and on no other.
 
     Scripts aren't kept with the data: a server that was started since, or a replica that has taken over, doesn't know
     it. Where it isn't known, its answer in `run` is None.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"return '{name}'")
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
         _scripts.remove(self)
-        _witnesses.add(self.sha)
+        _tied.add(self.sha)
 
     async def known(self, client: Client) -> bool:
         """Whether every server of the client knows it. Errors as in `reaching`."""
@@ -79,6 +79,13 @@ class Witness(Script):
         """Give it to every server. Errors as in `reaching`."""
         with reaching():
             await client.script_load(self.source)
+
+
+class Witness(Tied):
+    """One that does nothing but be known."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"return '{name}'")
 
 
 @contextmanager
@@ -146,11 +153,11 @@ async def load(client: Client) -> None:
 
 
 def _errors(commands: Sequence[AnyCommand], answers: list[Any]) -> list[Exception]:
-    """The error replies; that of a witness which isn't known is none, and becomes None."""
+    """The error replies; that of a tied script which isn't known is none, and becomes None."""
     errors = []
     for index, answer in enumerate(answers):
         if isinstance(answer, Exception):
-            if isinstance(answer, NoScriptError) and commands[index][1] in _witnesses:
+            if isinstance(answer, NoScriptError) and commands[index][1] in _tied:
                 answers[index] = None
             else:
                 errors.append(answer)

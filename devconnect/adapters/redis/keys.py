@@ -26,6 +26,8 @@ TOMBSTONE_TTL = timedelta(days=30)
 #: A device that hasn't been here for as long is forgotten. Much longer than any lease.
 DEVICE_KEPT = timedelta(days=1)
 ANSWER_TTL = timedelta(days=1)
+#: Entries of an inbox that are held; older ones are the database's.
+INBOX_KEPT = 500
 #: People of a reader's feed that are ranked, how many such rankings a reader has at once, and for how long after use.
 RANKED = 400
 RANKINGS_KEPT = 3
@@ -140,6 +142,22 @@ LAYOUT: tuple[Key, ...] = (
         type="hash",
         holds="<partition> -> the highest seq applied; at:<partition> -> the time up to which all is applied",
     ),
+    Key(name="dc:inbox:run", type="string", holds="the name of the run of Redis in which inboxes are held"),
+    Key(
+        name="dc:{<user>}:inbox",
+        type="hash",
+        holds="run, epoch, head (the last cursor); s:<source>, the last seq of each source",
+        ttl="as long as entries are kept in the database",
+    ),
+    Key(
+        name="dc:{<user>}:inbox:items",
+        type="stream",
+        holds="<cursor>-0 -> p, the cursor before it; k, the kind; t, what sockets are sent (JSON); the newest 500",
+        ttl="the same",
+    ),
+    Key(
+        name="dc:{<user>}:live", type="channel", holds="<cursor> <previous> <kind> <JSON>; cursors are 0 where none is"
+    ),
     Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
     Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
     Key(
@@ -160,6 +178,7 @@ LAYOUT: tuple[Key, ...] = (
 )
 
 EPOCH = "dc:epoch"
+INBOX_RUN = "dc:inbox:run"
 BUILDING = "dc:building:{dc:epoch}"
 ACTIVE = "dc:feed:active"
 SKILLS = "dc:feed:skills"
@@ -253,6 +272,21 @@ def unread(user_id: str) -> str:
 def marks(user_id: str) -> str:
     """Read marks that wait for their notification."""
     return f"dc:{{{user_id}}}:notifications:marks"
+
+
+def inbox(user_id: str) -> str:
+    """How far the user's inbox is."""
+    return f"dc:{{{user_id}}}:inbox"
+
+
+def inbox_items(user_id: str) -> str:
+    """The newest entries of it."""
+    return f"dc:{{{user_id}}}:inbox:items"
+
+
+def live(user_id: str) -> str:
+    """The channel of what the user's sockets are told."""
+    return f"dc:{{{user_id}}}:live"
 
 
 def limit(subject: str, kind: str) -> str:

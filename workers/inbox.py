@@ -1,0 +1,22 @@
+"""The inbox workers: what people's devices are told goes through here, and nothing else does, so that it is quick."""
+
+from datetime import timedelta
+
+from agents.inbox import FillInboxes
+from devconnect.adapters.mongo.inbox import MongoInboxStore
+from devconnect.adapters.redis.inbox import RedisInboxFeed
+from devconnect.events.topics import INBOX_EVENTS
+from workers.runtime import Worker, main
+
+
+def wire(worker: Worker) -> None:
+    """One agent."""
+    kept = timedelta(days=worker.settings.inbox_days)
+    worker.add(
+        INBOX_EVENTS,
+        FillInboxes(RedisInboxFeed(worker.redis, kept), MongoInboxStore(worker.mongo, kept), worker.metrics),
+    )
+
+
+if __name__ == "__main__":
+    main("inbox", 8015, wire)
