@@ -9,7 +9,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from devconnect.adapters.redis import keys
+from devconnect.adapters.redis.address import Address
 from devconnect.adapters.redis.calls import Client, Pooled, run
+from devconnect.adapters.redis.channels import Channels
 from devconnect.adapters.redis.wire import Wire
 
 
@@ -58,6 +60,14 @@ def connect_listener(url: str, *, connect_timeout: float = 1.0) -> Redis:
         socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def connect_channels(url: str) -> Channels:
+    """What hears any number of channels over one connection, of a cluster to the node of the address; `start` it.
+
+    ValueError for an address that is none.
+    """
+    return Channels(Address.parse(_address(url)[0]))
 
 
 async def ping(client: Client) -> None:

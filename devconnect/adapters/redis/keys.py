@@ -160,6 +160,7 @@ LAYOUT: tuple[Key, ...] = (
     ),
     Key(name="dc:answer:<command>", type="string", holds="the decision (JSON) without its events", ttl="1 day"),
     Key(name="dc:replies:<gateway>", type="channel", holds="decisions for this gateway; empty texts prove it is heard"),
+    Key(name="dc:ear:<connection>", type="channel", holds="empty texts that prove to a connection that it hears"),
     Key(
         name="dc:table:<table>:upto",
         type="hash",
@@ -307,6 +308,11 @@ def answer(command: str) -> str:
 def replies(gateway: str) -> str:
     """The channel of a gateway."""
     return f"dc:replies:{gateway}"
+
+
+def ear(connection: str) -> str:
+    """On which a connection hears itself."""
+    return f"dc:ear:{connection}"
 
 
 def upto(table: str) -> str:
