@@ -11,7 +11,7 @@ from devconnect.ports.gateway import EndedSessions
 from devconnect.ports.reads import Reads, SessionView, UserView
 from devconnect.settings import Settings
 from web.cookies import Cookies
-from web.cors import origin_allowed
+from web.cors import from_our_pages, origin_allowed
 from web.problems import ProblemError, not_logged_in
 from web.reads import ReadModels
 from web.tokens import Claims, Tokens
@@ -60,7 +60,21 @@ class Gate:
 
     def claims(self, request: web.Request) -> Claims:
         """What the request's token says; ProblemError(not_logged_in) unless it is one of ours, and not over."""
-        claims = self._tokens.read(self._token(request))
+        return self._read(self._token(request))
+
+    def socket_claims(self, request: web.Request, token: str | None) -> Claims:
+        """The same for a websocket, whose client may give its token beside the request.
+
+        A cookie counts only where one of our own pages has sent it, though this is a GET.
+        """
+        if token is not None:
+            return self._read(token)
+        if "Authorization" not in request.headers and not from_our_pages(request, self._settings):
+            raise not_logged_in("Give the token as `auth: {token}`, or log in with cookies on a page of this service.")
+        return self.claims(request)
+
+    def _read(self, token: str) -> Claims:
+        claims = self._tokens.read(token)
         if claims is None:
             raise not_logged_in(
                 "This token is none of ours, or it is over: renew it, or log in again.", "invalid_token"
@@ -68,6 +82,13 @@ class Gate:
         if self._ends.ended(claims.session):
             raise _over()
         return claims
+
+    def holds(self, claims: Claims) -> Caller | None:
+        """Who asks by claims that were good once, where that is known without asking anybody."""
+        if self._ends.ended(claims.session):
+            return None
+        found = self._cache.remembered(claims.session, claims.user)
+        return Caller(found[1], found[0], "cache") if found is not None and self._is_open(*found, claims) else None
 
     async def let_in(self, claims: Claims) -> Caller:
         """Who asks by these claims; ProblemError(not_logged_in) when their session is over, or isn't known."""

@@ -21,17 +21,28 @@ SEQ_MAX = 2**53 - 1
 class Call(Generic[B, Q]):
     """One request: `body` and `query` are values of the operation's types."""
 
-    __slots__ = ("_caller", "body", "charge", "gateway", "order", "query", "request")
+    __slots__ = ("_caller", "_request", "body", "charge", "gateway", "order", "params", "query")
 
-    def __init__(self, gateway: Gateway, request: web.Request, caller: Caller | None) -> None:
+    def __init__(
+        self, gateway: Gateway, request: web.Request | None, caller: Caller | None, params: Mapping[str, str]
+    ) -> None:
+        """`params` are what the path has in the place of names. An event of a socket has no request."""
         self.gateway = gateway
-        self.request = request
+        self._request = request
         self._caller = caller
+        self.params = params
         self.body: B
         self.query: Q
         self.order: Order
         #: Counts the request against its quota; gives the headers that say so.
         self.charge: Callable[[], Awaitable[Mapping[str, str]]]
+
+    @property
+    def request(self) -> web.Request:
+        """The request; TypeError where there is none."""
+        if self._request is None:
+            raise TypeError("an event of a socket has no request")
+        return self._request
 
     @property
     def me(self) -> Caller:
@@ -55,18 +66,18 @@ class Call(Generic[B, Q]):
 
     def user(self, name: str = "user") -> str:
         """The user id in the path; ProblemError(user_unknown) when it is none of ours, and so nobody's."""
-        return known_user(self.request.match_info[name])
+        return known_user(self.params[name])
 
     def ident(self, name: str, code: str) -> str:
         """Another id in the path; ProblemError(`code`) when it is none that we gave."""
-        found = self.request.match_info[name]
+        found = self.params[name]
         if not is_id(found):
             raise ProblemError(code, "There is no such thing of yours.")
         return found
 
     def seq(self, name: str = "message") -> int:
         """The place of a message in the path."""
-        found = self.request.match_info[name]
+        found = self.params[name]
         if not (found.isascii() and found.isdecimal() and len(found) <= 16 and 1 <= int(found) <= SEQ_MAX):
             raise ProblemError("message_unknown", "A message is named by its `seq`.")
         return int(found)

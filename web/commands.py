@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 from multidict import istr
 
 from devconnect.domain.model import Decision
@@ -129,12 +130,27 @@ class Commander:
             raise ProblemError("invalid_header", "An Idempotency-Key has 1 to 128 visible characters of ASCII.")
         prefer = request.headers.get(PREFER)
         wait = self._wait if prefer is None else min(self._wait, asked_patience(prefer))
+        return self.order_at(request.method, route_of(request), request.path, subject, body, key=key, wait=wait)
+
+    def order_at(
+        self,
+        method: str,
+        route: str,
+        path: str,
+        subject: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+    ) -> Order:
+        """The same for what came by another way than HTTP, and is the same as a request with this method and path."""
+        seconds = self._wait if wait is None else wait
         return Order(
-            id=new_id() if key is None else self._ids.command(subject, f"{request.method} {route_of(request)}", key),
+            id=new_id() if key is None else self._ids.command(subject, f"{method} {route}", key),
             at=self._clock.now_ms(),
-            reply_to=self._desk.address if wait else "",
-            fingerprint=self._ids.fingerprint(request.method, request.path, body),
-            wait=wait,
+            reply_to=self._desk.address if seconds else "",
+            fingerprint=self._ids.fingerprint(method, path, body),
+            wait=seconds,
         )
 
     async def ask(self, command: AnyCommand, wait: float | None = None) -> Outcome:
@@ -142,8 +158,15 @@ class Commander:
 
         ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
         """
-        label, topic, key = type_of(command), topic_of(command), command.key
         seconds = self._wait if wait is None else wait
+        return await self.outcome(await self.send(command, seconds), seconds)
+
+    async def send(self, command: AnyCommand, seconds: float) -> Outcome:
+        """Hand the command to Kafka. Then ask for the `outcome`, with the same seconds.
+
+        ProblemError(kafka_unavailable) when Kafka hasn't acknowledged it.
+        """
+        label, topic, key = type_of(command), topic_of(command), command.key
         if seconds:
             self._desk.expect(command.id)
         try:
@@ -154,13 +177,18 @@ class Commander:
             raise _not_taken(command) from exc
         self._counter(COMMANDS_SENT, label)()
         self._remember(command, label)
+        return Outcome(command, topic.name, self._commands.partition_of(key), offset, None)
+
+    async def outcome(self, sent: Outcome, seconds: float) -> Outcome:
+        """Wait for what becomes of a command that was sent."""
+        command, label = sent.command, type_of(sent.command)
         decision = await self._answer(command, seconds) if seconds else None
         if decision is None:
             self._counter(COMMANDS_PENDING, label)()
         else:
             took = max(0, self._clock.now_ms() - command.at) / 1000
             self._metrics.observe(COMMAND_SECONDS, label, value=took)
-        return Outcome(command, topic.name, self._commands.partition_of(key), offset, decision)
+        return replace(sent, decision=decision)
 
     def _counter(self, metric: Metric, label: str) -> Callable[[], None]:
         found = self._counters.get((metric.name, label))

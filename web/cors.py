@@ -55,8 +55,14 @@ def origin_allowed(request: web.Request, settings: Settings) -> bool:
     What changes nothing may come from anywhere. All else must say where it comes from: by Origin, Sec-Fetch-Site or
     Referer, in this order.
     """
-    if request.method in _SAFE:
-        return True
+    return request.method in _SAFE or from_our_pages(request, settings)
+
+
+def from_our_pages(request: web.Request, settings: Settings) -> bool:
+    """Whether a request says that it comes from a page of ours or of the list, whatever it may change.
+
+    A websocket begins as a GET that any page may have a browser send with our cookies.
+    """
     headers = request.headers
     origin, site, referer = headers.get("Origin"), headers.get(_FETCH_SITE), headers.get("Referer")
     if origin is not None:

@@ -10,16 +10,15 @@ from aiohttp import web
 from multidict import istr
 
 from devconnect.events.base import Role
-from devconnect.events.commands import AnyCommand
 from web.answers import Accepted, PendingCommand, encode
 from web.auth import has_credentials, require_role
 from web.calls import AnyCall, Call
+from web.carrying import carry_out, charge
 from web.commands import HEADER, Outcome, link
 from web.compress import secret
 from web.gateway import Gateway
-from web.limits import headers as told
 from web.marks import Mark
-from web.operations import ROLES, Operation, Quota, Reply
+from web.operations import ROLES, Operation, Reply
 from web.problems import ProblemError, problem_response
 from web.requests import read_body, read_query
 from web.who import Caller
@@ -93,7 +92,7 @@ class Serving:
                 headers = None
             if caller is not None and caller.role not in roles:
                 require_role(caller, roles)
-            call: AnyCall = Call(self._gateway, request, caller)
+            call: AnyCall = Call(self._gateway, request, caller, request.match_info)
             if headers is None:
                 headers = await self._lease(request, caller)
             if not is_private and has_credentials(request, self._gateway.cookies):
@@ -168,28 +167,16 @@ class Serving:
                     require_role(caller, roles)
             else:
                 caller = None
-            call: AnyCall = Call(self._gateway, request, caller)
+            call: AnyCall = Call(self._gateway, request, caller, request.match_info)
             call.query = read_query(request, operation.query)
             call.body = await read_body(request, operation.body) if operation.body is not None else None
             if operation.make is None:
                 return await self._act(operation, call)
             call.order = self._gateway.commander.order(request, call.me.user.id, call.body)
-            command = operation.make(call)
-            headers = await self._charge(operation, call)
-            outcome = await self._ask(operation, call, command)
+            outcome, headers = await carry_out(self._gateway, operation, call)
             return command_response(outcome, operation.status, headers)
 
         return serve
-
-    async def _ask(self, operation: Operation, call: AnyCall, command: AnyCommand) -> Outcome:
-        """Hand the command over; what Kafka hasn't taken isn't counted."""
-        try:
-            return await self._gateway.commander.ask(command, call.order.wait)
-        except ProblemError as problem:
-            if problem.code == "kafka_unavailable":
-                user = call.me.user
-                await self._limits.give_back(quota_of(operation, call), user.tier, user.id, command.id)
-            raise
 
     async def _act(self, operation: Operation, call: AnyCall) -> web.Response:
         """What needs more than a command: the handler makes the order itself, and has it charged."""
@@ -206,18 +193,12 @@ class Serving:
     async def _charge(self, operation: Operation, call: AnyCall) -> Mapping[str, str]:
         if call.caller is None:
             return await self._lease(call.request, None)
-        user = call.caller.user
-        return told(await self._limits.take(quota_of(operation, call), user.tier, user.id, call.order.id))
+        return await charge(self._gateway, operation, call)
 
     def _outcome_response(self, reply: Reply, status: int) -> web.Response:
         if reply.outcome is None:
             return web.Response(body=encode(reply.data), status=status, headers={_TYPE: _JSON, **reply.headers})
         return command_response(reply.outcome, status, reply.headers, reply.data)
-
-
-def quota_of(operation: Operation, call: AnyCall) -> Quota:
-    """What the request is counted against."""
-    return operation.quota if isinstance(operation.quota, str) else operation.quota(call.body)
 
 
 def command_response(

@@ -31,6 +31,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not_blocked": (404, "Not blocked"),
     "report_unknown": (404, "No such report"),
     "command_unknown": (404, "No such command"),
+    "event_unknown": (404, "No such event"),
     "table_unknown": (404, "No such table"),
     "method_not_allowed": (405, "Method not allowed"),
     "request_timeout": (408, "The request did not come in time"),

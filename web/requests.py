@@ -43,7 +43,7 @@ async def read_body(request: web.Request, kind: type[B]) -> B:
     try:
         return _decoded(raw, kind)
     except msgspec.ValidationError as exc:
-        raise _invalid(str(exc)) from None
+        raise invalid(str(exc)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProblemError("malformed_json", f"The body must be one JSON object in UTF-8: {exc}.") from None
 
@@ -56,10 +56,11 @@ def _decoded(raw: bytes, kind: type[B]) -> B:
         if not str(exc).startswith("Expected `int`, got `float`"):
             raise
         found = msgspec.json.decode(raw, type=dict[str, Any])
-        return msgspec.convert({name: _whole(value) for name, value in found.items()}, kind)
+        return msgspec.convert({name: whole(value) for name, value in found.items()}, kind)
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """A number that is whole, however it is written."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -68,7 +69,8 @@ def _is_json(request: web.Request) -> bool:
     return request.content_type == "application/json" and charset in ("utf-8", "utf8")
 
 
-def _invalid(text: str) -> ProblemError:
+def invalid(text: str) -> ProblemError:
+    """A body that isn't as it must be, in msgspec's words."""
     field, what = _named(text)
     detail = f"`{field}`: {what}" if field else what
     return ProblemError("invalid_body", detail, errors=(FieldError(field, what),) if field else ())

@@ -36,14 +36,14 @@ class Inboxes:
                 return await self.newest(user)
             found = following(held, cursor)
             if found or head <= cursor:
-                return Found(of, found, True)
+                return Found(of, head, found, True)
         for _ in range(LOOKS):
             of, head, kept = await self._far.after(user, cursor, PAGE)
             if epoch is not None and epoch != of:
                 return await self.newest(user)
             found = following(kept, cursor)
             if found or (near is None and head <= cursor):
-                return Found(of, found, True)
+                return Found(of, head, found, True)
             if near is None and not kept:
                 break
             await asyncio.sleep(PAUSE)
@@ -53,10 +53,10 @@ class Inboxes:
         """The newest that are kept, one by one: not all that there were."""
         near = await self._held(user, 0)
         if near is not None and near[2]:
-            return Found(near[0], newest(near[2]), False)
-        epoch, _, _ = await self._far.after(user, 0, 1)
+            return Found(near[0], near[1], newest(near[2]), False)
+        epoch, head, _ = await self._far.after(user, 0, 1)
         kept: list[Item] = await self._far.newest(user, epoch, INBOX_KEPT)
-        return Found(epoch, newest(kept), False)
+        return Found(epoch, head, newest(kept), False)
 
     async def _held(self, user: str, cursor: int) -> tuple[int, int, list[Item]] | None:
         with suppress(UnavailableError):

@@ -1,6 +1,6 @@
 """What only the gateway needs: a way to hand commands to Kafka, credentials, passwords, sessions that were ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from devconnect.ports.reads import AuditView, Page, SessionsView
@@ -40,6 +40,10 @@ class AccountLists(Protocol):
         """The changes of the user's tier and role, newest first. Cursor and limit as in ports.reads.Reads."""
 
 
+#: Is told of a session and its user.
+OnEnd = Callable[[str, str], None]
+
+
 class EndedSessions(Protocol):
     """The sessions that were ended in the last twenty minutes: longer than any access token is good for."""
 
@@ -51,6 +55,9 @@ class EndedSessions(Protocol):
 
     def current(self) -> bool:
         """Whether that was a moment ago."""
+
+    def tell(self, on_end: OnEnd) -> None:
+        """Call once for each session that is found ended from now on, in the loop; it mustn't raise."""
 
 
 class Passwords(Protocol):

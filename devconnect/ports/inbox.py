@@ -1,6 +1,6 @@
 """Inboxes: a log a person of what their devices are told, the newest in Redis and days of it in MongoDB."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -71,10 +71,11 @@ class InboxStore(Protocol):
 class Found(Struct, frozen=True):
     """What follows a cursor, one by one. Where `complete` is False, something between is kept no more.
 
-    Then `items` are the newest that are kept.
+    Then `items` are the newest that are kept. `head` is the inbox's last cursor, as far as is known.
     """
 
     epoch: int
+    head: int
     items: Sequence[Item]
     complete: bool
 
@@ -89,4 +90,34 @@ class Inbox(Protocol):
         """What follows this cursor: at most as much as is held or a page of what is kept; then ask again.
 
         A cursor of another `epoch` has nothing that follows it.
+        """
+
+    async def newest(self, user: str) -> Found:
+        """The newest that are kept, one by one: not all that there were."""
+
+
+#: Is told of an entry that was put into an inbox just now, or, with a cursor of 0, of something that isn't kept.
+Heard = Callable[[Item], None]
+
+
+class Live(Protocol):
+    """Hears at once what people's devices are told. What isn't heard is in the inbox."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all is heard, as far as is known."""
+
+    def on_heard(self, call: Callable[[], None]) -> None:
+        """Call whenever all is heard again: look then for what was missed."""
+
+    async def listen(self, user: str, heard: Heard) -> bool:
+        """Hear what one person's devices are told. True: from here on; False: once `on_heard` calls."""
+
+    def forget(self, users: Sequence[str]) -> None:
+        """Hear no more of these."""
+
+    async def tell(self, user: str, kind: str, text: str) -> None:
+        """Tell a person's devices, wherever they are, of something that isn't kept (JSON).
+
+        Raises truth.UnavailableError when nobody can be told.
         """

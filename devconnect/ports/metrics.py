@@ -104,6 +104,11 @@ STOPPED = Metric(
 )
 DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", labels=("type", "outcome"))
 INBOX_ENTRIES = Metric(name="inbox_entries", kind="counter", help="Entries put into people's inboxes.")
+INBOX_CAUGHT_UP = Metric(
+    name="inbox_caught_up",
+    kind="counter",
+    help="Times that sockets were told what had not been heard at once, read from the stores.",
+)
 MAILS = Metric(
     name="mails",
     kind="counter",
@@ -203,6 +208,7 @@ ALL: tuple[Metric, ...] = (
     STOPPED,
     DECISIONS,
     INBOX_ENTRIES,
+    INBOX_CAUGHT_UP,
     MAILS,
     EVENT_AGE,
     LAST_COMMIT,

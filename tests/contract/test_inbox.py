@@ -183,8 +183,8 @@ async def test_an_inbox_of_which_nothing_is_kept_any_more_says_so(client: Client
     await db[layout.INBOX_ITEMS].delete_many({})
     await client.flushall()
     inboxes = reading(client, db)
-    assert await inboxes.after("bob", 1, 1) == Found(1, [], False)
-    assert await inboxes.after("bob", 2, 1) == Found(1, [], True)
+    assert await inboxes.after("bob", 1, 1) == Found(1, 2, [], False)
+    assert await inboxes.after("bob", 2, 1) == Found(1, 2, [], True)
 
 
 async def test_a_cursor_of_another_epoch_recovers_nothing(client: Client, db: Database) -> None:

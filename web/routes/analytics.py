@@ -11,7 +11,7 @@ from web.requests import paged
 
 async def read_table(call: Call[None, PageQuery]) -> Reply:
     """Rows of a table: sorted by its key, or (a table in many buckets) by bucket and key."""
-    table = TABLES.get(call.request.match_info["name"])
+    table = TABLES.get(call.params["name"])
     if table is None:
         raise ProblemError("table_unknown", f"The tables are {', '.join(sorted(TABLES))}.")
     asked, reading = call.query, call.gateway.reads.reading()

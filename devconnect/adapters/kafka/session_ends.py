@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from devconnect.events.codec import CodecError
 from devconnect.events.topics import SESSION_ENDS, session_ends
 from devconnect.ports.clock import Clock, SystemClock
-from devconnect.ports.gateway import EndedSessions
+from devconnect.ports.gateway import EndedSessions, OnEnd
 
 #: Milliseconds for which an end is remembered: longer than an access token is good for, clocks that differ included.
 KEPT_MS = 20 * 60_000
@@ -31,17 +31,12 @@ FIRST = 3.0
 
 log = logging.getLogger(__name__)
 
-#: Is told of a session and its user.
-OnEnd = Callable[[str, str], None]
-
-
 class SessionEnds(EndedSessions):
     """Follows the topic without a group: each gateway hears everything."""
 
     def __init__(
         self, bootstrap: str, *, partitions: int, clock: Clock | None = None, on_end: OnEnd | None = None
     ) -> None:
-        """`on_end` is called once for each session that is found ended, in the loop; it mustn't raise."""
         self._bootstrap = bootstrap
         self._places = [TopicPartition(SESSION_ENDS.name, number) for number in range(partitions)]
         self._clock = clock or SystemClock()
@@ -73,6 +68,9 @@ class SessionEnds(EndedSessions):
 
     def ended(self, session: str) -> bool:
         return session in self._ended
+
+    def tell(self, on_end: OnEnd) -> None:
+        self._on_end = on_end
 
     def age(self) -> float:
         return time.monotonic() - self._known_at

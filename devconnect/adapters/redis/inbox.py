@@ -1,18 +1,19 @@
-"""ports.inbox.InboxFeed and the near half of ports.inbox.Inbox: the newest entries in Redis, and who listens told.
+"""ports.inbox.InboxFeed, Live and the near half of Inbox: the newest entries in Redis, and who listens told.
 
 What is held of an inbox is good only in the run of Redis in which it was put there: a server that was started anew may
 have lost the last of it. So what writes and what vouches for it are scripts that aren't kept with the data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.calls import Client, Command, Script, Tied, Witness, run, run_all
+from devconnect.adapters.redis.channels import Channels
 from devconnect.domain.inbox import Head, Item, text_of
 from devconnect.events.base import new_id
-from devconnect.ports.inbox import Kept, Placed, ResetError, UnseededError
+from devconnect.ports.inbox import Heard, Kept, Placed, ResetError, UnseededError
 
 #: Fields of an entry in a call of the script below.
 _FIELDS = 5
@@ -218,12 +219,36 @@ def _item(found: Any) -> Item:
     return Item(int(place.partition("-")[0]), int(held["p"]), held["k"], held["t"].encode())
 
 
-async def publish(client: Client, user: str, kind: str, text: str) -> None:
-    """Tell the user's sockets, wherever they are, of something that isn't kept. Who doesn't hear it has missed it."""
-    await run(client, [("PUBLISH", keys.live(user), f"0 0 {kind} {text}")])
-
-
 def read_live(data: bytes) -> Item:
     """What was said on the channel of a user; a cursor of 0 for what isn't kept. ValueError for anything else."""
     cursor, previous, kind, text = data.split(b" ", 3)
     return Item(int(cursor), int(previous), kind.decode(), text)
+
+
+class RedisLive:
+    """ports.inbox.Live: a channel a person."""
+
+    def __init__(self, client: Client, channels: Channels) -> None:
+        self._client = client
+        self._channels = channels
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all is heard, as far as is known."""
+        return self._channels.healthy
+
+    def on_heard(self, call: Callable[[], None]) -> None:
+        """Call whenever all is heard again."""
+        self._channels.on_heard(call)
+
+    async def listen(self, user: str, heard: Heard) -> bool:
+        """Hear what one person's devices are told, from here on where this says so."""
+        return await self._channels.subscribe([keys.live(user)], lambda _, data: heard(read_live(data)))
+
+    def forget(self, users: Sequence[str]) -> None:
+        """Hear no more of these."""
+        self._channels.unsubscribe([keys.live(user) for user in users])
+
+    async def tell(self, user: str, kind: str, text: str) -> None:
+        """Tell a person's devices of something that isn't kept. Who doesn't hear it has missed it."""
+        await run(self._client, [("PUBLISH", keys.live(user), f"0 0 {kind} {text}")])

@@ -1,0 +1,138 @@
+"""What clients send is answered here: by the operations that HTTP has, and by little else."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from devconnect.ports.focus import Focus
+from devconnect.ports.inbox import Live
+from devconnect.ports.truth import UnavailableError
+from web.calls import AnyCall, Call, known_user
+from web.carrying import hand_over
+from web.commands import Outcome
+from web.gateway import Gateway
+from web.operations import ROLES
+from web.auth import require_role
+from web.problems import ProblemError, bad_field, unavailable
+from web.realtime import clients
+from web.realtime.acks import done, outcome_ack, problem_ack
+from web.realtime.clients import Commanding, Telling
+from web.realtime.guests import Guests
+from web.realtime.sockets import Answer, Socket
+from web.realtime.tellings import shown, typing_text
+from web.requests import invalid, whole
+
+#: Milliseconds for which somebody counts as looking at what they said.
+FOCUS_MS = 60_000
+
+
+class Realtime:
+    """web.realtime.sockets.Application."""
+
+    def __init__(self, gateway: Gateway, guests: Guests, *, live: Live, focus: Focus, now: Callable[[], float]) -> None:
+        """`now` is the loop's time."""
+        self._gateway, self._guests = gateway, guests
+        self._live, self._focus, self._now = live, focus, now
+        self._tellings: Mapping[str, Callable[[Socket, Any], Awaitable[Any]]] = {
+            "typing": self._typing,
+            "watch_presence": self._watch,
+            "unwatch_presence": self._unwatch,
+            "focus": self._look_at,
+        }
+
+    async def on_connect(self, socket: Socket, auth: Any, request: web.Request) -> None:
+        """Let in whoever has an open session."""
+        await self._guests.let_in(socket, auth, request)
+
+    async def on_ready(self, socket: Socket) -> None:
+        """Tell them what they have missed."""
+        await self._guests.welcome(socket)
+
+    def on_disconnect(self, socket: Socket, reason: str) -> None:
+        """They are gone."""
+        self._guests.gone(socket)
+
+    def may_go_on(self, socket: Socket) -> bool:
+        """Whether they send no more than anybody may."""
+        guest = socket.data
+        return guest is None or guest.packets.take(self._now())
+
+    async def on_event(self, socket: Socket, name: str, args: list[Any]) -> Answer:
+        """Do what is asked for. Commands of one socket reach Kafka in their order; their outcomes come as they come."""
+        try:
+            event = clients.EVENTS.get(name)
+            if event is None:
+                raise ProblemError("event_unknown", f"Clients send {', '.join(clients.EVENTS)}.")
+            payload = _payload(event, args)
+            if isinstance(event, Commanding):
+                return await self._command(socket, event, payload)
+            if not socket.data.tellings.take(self._now()):
+                raise ProblemError("rate_limited", f"Too much of `{name}` at once.", headers={"Retry-After": "1"})
+            return done(await self._tellings[name](socket, payload))
+        except ProblemError as problem:
+            return problem_ack(problem)
+        except UnavailableError:
+            return problem_ack(unavailable())
+
+    async def _command(self, socket: Socket, event: Commanding, payload: clients.Command) -> Answer:
+        operation, caller = event.operation, await self._guests.caller(socket)
+        require_role(caller, ROLES[operation.who])
+        call: AnyCall = Call(self._gateway, None, caller, event.params(payload))
+        call.body = event.body(payload)
+        path = operation.path.format_map(call.params)
+        call.order = self._gateway.commander.order_at(
+            operation.method, operation.path, path, caller.user.id, call.body, key=payload.key or None
+        )
+        sent, _ = await hand_over(self._gateway, operation, call)
+        return self._outcome(sent, call.order.wait, operation.status)
+
+    async def _outcome(self, sent: Outcome, seconds: float, status: int) -> bytes:
+        try:
+            return outcome_ack(await self._gateway.commander.outcome(sent, seconds), status)
+        except ProblemError as problem:
+            return problem_ack(problem)
+
+    async def _typing(self, socket: Socket, payload: clients.Typing) -> clients.Done:
+        me, to = (await self._guests.caller(socket)).user.id, known_user(payload.to)
+        [relation] = await self._gateway.reads.reading().relations_to(me, [to])
+        if relation.state != "accepted":
+            raise ProblemError("not_connected", "Only connected people see each other write.")
+        await self._live.tell(to, "typing", typing_text(me, to, typing=payload.typing))
+        return clients.Done()
+
+    async def _watch(self, socket: Socket, payload: clients.People) -> clients.Watched:
+        await self._guests.caller(socket)
+        users = tuple(dict.fromkeys(map(known_user, payload.users)))
+        watcher = self._guests.watcher(socket)
+        watched: set[str] = socket.data.watched
+        if len(watched.union(users)) > clients.WATCHED_MAX:
+            raise bad_field("users", f"are more than {clients.WATCHED_MAX}, with those that are watched already")
+        views = await watcher.add(users)
+        watched.update(users)
+        return clients.Watched(presence=shown(views))
+
+    async def _unwatch(self, socket: Socket, payload: clients.People) -> clients.Done:
+        self._guests.watcher(socket).remove(payload.users)
+        socket.data.watched.difference_update(payload.users)
+        return clients.Done()
+
+    async def _look_at(self, socket: Socket, payload: clients.Focus) -> clients.Done:
+        user, session = socket.data.claims.user, socket.data.claims.session
+        if payload.peer is None:
+            await self._focus.look_away(user, session)
+        else:
+            until = self._gateway.parts.clock.now_ms() + FOCUS_MS
+            await self._focus.look_at(user, session, known_user(payload.peer), until)
+        return clients.Done()
+
+
+def _payload(event: Commanding | Telling, args: list[Any]) -> Any:
+    """The one argument of an event as its type; ProblemError(invalid_body)."""
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise ProblemError("invalid_body", "An event has one argument, which is an object.")
+    try:
+        return msgspec.convert({name: whole(value) for name, value in args[0].items()}, event.payload)
+    except msgspec.ValidationError as exc:
+        raise invalid(str(exc)) from None

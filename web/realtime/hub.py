@@ -1,0 +1,322 @@
+"""What people are told, on all of their sockets that are here: live, and without a gap after whatever was missed.
+
+For each person with sockets there is one follower. What is heard live goes out at once if it follows what went out
+before; otherwise, and whenever the inbox turns out to be further, what lies between is read from the stores.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from devconnect.domain.inbox import Item, written
+from devconnect.ports.clock import Clock
+from devconnect.ports.freshness import Freshness
+from devconnect.ports.inbox import Found, Inbox, Live
+from devconnect.ports.metrics import INBOX_CAUGHT_UP, Metrics
+from devconnect.ports.truth import UnavailableError
+from web.realtime.frames import Frame, encode_event
+
+logger = logging.getLogger(__name__)
+
+#: Seconds in which every inbox is looked at once: what nobody was told of comes to light as late as that.
+ROUND = 5.0
+#: Looks in that time.
+SHARES = 10
+#: Inboxes that are caught up with at a time.
+AT_ONCE = 32
+#: Seconds for which a store may be behind what was heard live.
+PATIENCE = 2.0
+#: Milliseconds that go twice to who begins without a cursor: what they read meanwhile may be older than what is told.
+OVERLAP_MS = 60_000
+#: Bytes after which a socket that catches up is waited for.
+FLUSH = 50_000
+#: Where to read what isn't told any more.
+STATE = ("/v1/conversations", "/v1/me/notifications", "/v1/connections", "/v1/connections/requests")
+
+
+class Outlet(Protocol):
+    """A socket."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is gone."""
+
+    def send(self, frame: Frame) -> None:
+        """Send, without waiting."""
+
+    async def flush(self) -> None:
+        """Wait until most has been sent."""
+
+    def close(self, reason: str) -> None:
+        """End it; its client comes back."""
+
+
+class Standing(Struct, frozen=True):
+    """What a socket is told before what it has missed: the event `inbox`.
+
+    `recovered`: all that follows the client's cursor follows. Otherwise what follows is only the newest that is kept:
+    what was before that is read at `state`. `cursor` is where it begins. `live`: what happens is heard at once; where it
+    isn't, the event `live` says when that is so again.
+    """
+
+    recovered: bool
+    cursor: str
+    live: bool
+    state: tuple[str, ...] = ()
+
+
+class _Said(Struct):
+    at: int
+
+
+class Follower:
+    """One person's inbox as far as it was told here, and the sockets that were told."""
+
+    __slots__ = ("behind", "cursor", "epoch", "joining", "listens", "lock", "sockets")
+
+    def __init__(self) -> None:
+        self.sockets: set[Outlet] = set()
+        self.epoch = 0
+        #: None: nobody was told anything yet.
+        self.cursor: int | None = None
+        #: Held by who reads what is told next: whatever is heard meanwhile is read, too.
+        self.lock = asyncio.Lock()
+        self.listens = False
+        #: Something was heard, or lost, that didn't go out; who sees to that is under way.
+        self.behind = False
+        #: Sockets that are being brought to where the others are.
+        self.joining = 0
+
+
+class Hub:
+    """All followers. `start` it in a running loop, `stop` it at the end."""
+
+    def __init__(self, inbox: Inbox, live: Live, *, freshness: Freshness, clock: Clock, metrics: Metrics) -> None:
+        self._inbox, self._live = inbox, live
+        self._freshness, self._clock = freshness, clock
+        self._followers: dict[str, Follower] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._caught_up = metrics.counter(INBOX_CAUGHT_UP)
+        self._whole = False
+        live.on_heard(self._heard_again)
+
+    def start(self) -> None:
+        """Look after the inboxes from now on."""
+        self._spawn(self._look_after())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    def sockets(self, user: str) -> Iterable[Outlet]:
+        """Those of a person that are here."""
+        follower = self._followers.get(user)
+        return () if follower is None else follower.sockets
+
+    async def attach(self, socket: Outlet, user: str, since: tuple[int, int] | None) -> None:
+        """Tell a socket what follows `since` (epoch and cursor; None: what is new), then all that comes.
+
+        Raises UnavailableError when no store can be asked.
+        """
+        follower = self._followers.get(user)
+        if follower is None:
+            follower = self._followers[user] = Follower()
+        follower.joining += 1
+        try:
+            async with follower.lock:
+                if not follower.listens:
+                    # Even if it isn't heard yet: it is as soon as anything is, and then looked for.
+                    follower.listens = True
+                    await self._live.listen(user, lambda item: self._heard(user, follower, item))
+                await self._join(follower, user, socket, since)
+        finally:
+            follower.joining -= 1
+            self._let_go(user, follower)
+
+    def detach(self, socket: Outlet, user: str) -> None:
+        """Tell it nothing more."""
+        follower = self._followers.get(user)
+        if follower is not None:
+            follower.sockets.discard(socket)
+            self._let_go(user, follower)
+
+    def _let_go(self, user: str, follower: Follower) -> None:
+        if not follower.sockets and not follower.joining and self._followers.get(user) is follower:
+            del self._followers[user]
+            self._live.forget([user])
+
+    # -- one socket
+
+    async def _join(self, follower: Follower, user: str, socket: Outlet, since: tuple[int, int] | None) -> None:
+        """Bring the socket to where the others are, or them to where it is."""
+        epoch, cursor = await self._begin(user, socket, since)
+        if follower.cursor is None or not follower.sockets or follower.epoch != epoch:
+            follower.epoch, follower.cursor = epoch, cursor
+        elif cursor > follower.cursor:
+            await self._advance(follower, user)
+        deadline = self._now() + PATIENCE
+        while cursor < follower.cursor:
+            found = await self._inbox.after(user, cursor, epoch)
+            cursor = await _send(socket, found.items, cursor)
+            if not found.complete or self._now() > deadline:
+                # A store is behind what was heard. The client comes back, and asks again.
+                socket.close("behind")
+                return
+            if not found.items:
+                await asyncio.sleep(0.05)
+        if not socket.closed:
+            follower.sockets.add(socket)
+
+    async def _begin(self, user: str, socket: Outlet, since: tuple[int, int] | None) -> tuple[int, int]:
+        """Tell the socket what it has missed; gives how far that is."""
+        if since is None:
+            found = await self._inbox.newest(user)
+        else:
+            found = await self._inbox.after(user, since[1], since[0])
+        items = found.items if found.complete else self._recent(found.items)
+        cursor = since[1] if since is not None and found.complete else _start(found, items)
+        socket.send(self._standing(found, cursor))
+        while True:
+            cursor = await _send(socket, items, cursor)
+            if socket.closed:
+                return found.epoch, cursor
+            more = await self._inbox.after(user, cursor, found.epoch)
+            if not more.items or not more.complete:
+                return found.epoch, cursor
+            items = more.items
+
+    def _standing(self, found: Found, cursor: int) -> Frame:
+        state = () if found.complete else STATE
+        standing = Standing(found.complete, written(found.epoch, cursor), self._live.healthy, state)
+        return encode_event("inbox", msgspec.json.encode(standing))
+
+    def _recent(self, items: Sequence[Item]) -> Sequence[Item]:
+        """What may not be in what the client reads yet."""
+        now = self._clock.now_ms()
+        since = min(now - OVERLAP_MS, self._freshness.as_of() or now)
+        for index, item in enumerate(items):
+            if msgspec.json.decode(item.text, type=_Said).at >= since:
+                return items[index:]
+        return ()
+
+    # -- all sockets of a person
+
+    def _heard(self, user: str, follower: Follower, item: Item) -> None:
+        if item.cursor == 0:
+            _tell(follower, encode_event(item.kind, item.text))
+        elif follower.cursor is None or follower.lock.locked() or item.previous > follower.cursor:
+            self._catch_up_soon(user, follower)
+        elif item.cursor > follower.cursor:
+            follower.cursor = item.cursor
+            _tell(follower, encode_event(item.kind, item.text))
+
+    def _catch_up_soon(self, user: str, follower: Follower) -> None:
+        if not follower.behind:
+            follower.behind = True
+            self._spawn(self._catch_up(user, follower))
+
+    async def _catch_up(self, user: str, follower: Follower) -> None:
+        try:
+            async with self._gate, follower.lock:
+                follower.behind = False
+                await self._advance(follower, user)
+        except UnavailableError as error:
+            # The next round finds that it is behind.
+            logger.warning("an inbox can't be caught up with: %s", error)
+
+    async def _advance(self, follower: Follower, user: str) -> None:
+        """Tell the sockets what the stores have beyond what they were told."""
+        if follower.cursor is None or not follower.sockets:
+            return
+        while True:
+            found = await self._inbox.after(user, follower.cursor, follower.epoch)
+            if not found.complete:
+                start = _start(found, found.items)
+                _tell(follower, self._standing(found, start))
+                follower.epoch, follower.cursor = found.epoch, start
+            if not found.items:
+                return
+            for item in found.items:
+                _tell(follower, encode_event(item.kind, item.text))
+            follower.cursor = found.items[-1].cursor
+            self._caught_up()
+
+    # -- what nobody was told of
+
+    async def _look_after(self) -> None:
+        """Look at each inbox once a round; say when what happens is not heard at once."""
+        while True:
+            for share in range(SHARES):
+                await asyncio.sleep(ROUND / SHARES)
+                if self._live.healthy != self._whole:
+                    self._whole = self._live.healthy
+                    self._say_whole()
+                users = list(self._followers)[share::SHARES]
+                try:
+                    await self._look(users)
+                except UnavailableError:
+                    continue  # whoever reads notices, and the deaf are said to be so
+                except Exception:
+                    logger.exception("inboxes can't be looked at")
+
+    async def _look(self, users: Sequence[str]) -> None:
+        heads = await self._inbox.heads(users) if users else []
+        for user, head in zip(users, heads, strict=True):
+            follower = self._followers.get(user)
+            if follower is not None and follower.cursor is not None and head not in (None, follower.cursor):
+                self._catch_up_soon(user, follower)
+
+    def _heard_again(self) -> None:
+        """The connection is there (again): look for what was said meanwhile."""
+        for user, follower in list(self._followers.items()):
+            if follower.cursor is not None:
+                self._catch_up_soon(user, follower)
+
+    def _say_whole(self) -> None:
+        frame = encode_event("live", b'{"live":true}' if self._whole else b'{"live":false}')
+        for follower in self._followers.values():
+            _tell(follower, frame)
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _start(found: Found, items: Sequence[Item]) -> int:
+    """The cursor before the first of these, or the last there is."""
+    return items[0].previous if items else found.items[-1].cursor if found.items else found.head
+
+
+def _tell(follower: Follower, frame: Frame) -> None:
+    for socket in tuple(follower.sockets):
+        socket.send(frame)
+
+
+async def _send(socket: Outlet, items: Sequence[Item], cursor: int) -> int:
+    """Send what follows to one socket, as quickly as it takes it; gives the last cursor."""
+    size = 0
+    for item in items:
+        socket.send(encode_event(item.kind, item.text))
+        cursor = item.cursor
+        size += len(item.text)
+        if size > FLUSH:
+            await socket.flush()
+            size = 0
+        if socket.closed:
+            break
+    return cursor
