@@ -114,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds that requests in flight have at the end, and that the gateway goes on listening before.
     drain: float = 5.0
     drain_delay: float = 0.0
+    #: Seconds that a gateway may say nothing before those who have sockets there are offline.
+    gateway_lease: float = 10.0
     #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
     cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
@@ -309,6 +311,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REQUEST_SECONDS", "request_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
     Variable("DRAIN_SECONDS", "drain", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("DRAIN_DELAY_SECONDS", "drain_delay", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("GATEWAY_LEASE_SECONDS", "gateway_lease", _seconds(3, 300), "seconds, 3 to 300"),
     Variable(
         "CORS_ORIGINS",
         "cors_origins",

@@ -31,7 +31,8 @@ async def read(client: Client, ids: Sequence[str], now: int, reader: str | None)
     return [
         PresenceView(user=user, online=True, last_seen=now)
         if until > now
-        else PresenceView(user=user, online=False, last_seen=gone)
+        # Times are of other clocks too: never ahead of this one.
+        else PresenceView(user=user, online=False, last_seen=gone if gone < now else now)
         for user, (until, gone) in zip(ids, map(_times, here, standing, is_free), strict=True)
     ]
 
@@ -65,7 +66,7 @@ def _packed(ids: tuple[str, ...], reader: str | None) -> tuple[AnyCommand, ...]:
 def _times(online: bytes | None, standing: bytes | None, is_free: bool) -> tuple[int, int]:
     """Until when somebody is here, and when they were last seen once that is over; 0 where it isn't shown, or unknown.
 
-    As domain.presence has it, of the device that is here for longest.
+    As domain.presence has it, of the device or gateway that is here for longest.
     """
     if online is None or not (is_free or _may_see(online, standing)):
         return 0, 0
