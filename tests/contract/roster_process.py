@@ -21,12 +21,15 @@ class Child:
         self._words = [sys.executable, "-m", __name__, url, str(lease), *users]
 
     async def __aenter__(self) -> "Child":
-        self._process = subprocess.Popen(self._words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
         # The gateways of the test have leases to renew meanwhile.
-        said, self.gateway = (await asyncio.to_thread(self._process.stdout.readline)).split()
+        said, self.gateway = await asyncio.to_thread(self._start)
         assert said == "READY"
         return self
+
+    def _start(self) -> list[str]:
+        self._process = subprocess.Popen(self._words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().split()
 
     async def __aexit__(self, *_: Any) -> None:
         self.kill()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis import Redis as SyncRedis
+from redis.asyncio.cluster import RedisCluster
 
 from devconnect.adapters.redis import keys, lua_presence as lua, roster as module
 from devconnect.adapters.redis.calls import Client, run, run_all
@@ -23,6 +24,7 @@ from devconnect.domain.projections import DelUser, SetAudience, SetPresence
 from devconnect.ports.roster import Gone
 from tests.contract.redis_fixtures import Server, Wire as Proxy, client, own_server, servers, until
 from tests.contract.roster_process import Child
+from tests.contract.test_redis_projections import matches
 from tests.fakes import MemoryMetrics
 
 __all__ = ["client", "own_server", "servers"]
@@ -227,6 +229,19 @@ async def test_the_scripts_do_what_the_domain_says(client: Client, steps: list[t
     assert abs(read.last_seen - domain.last_seen(person.leases, person.seen, now_ms())) < 500
 
 
+async def test_every_key_is_on_the_page(server: Server, asking: Client, rosters: Rosters) -> None:
+    roster = await rosters.open(server.url)
+    await roster.join("ada")
+    found: list[str] = await run(asking, [("KEYS", "*")]) if not isinstance(asking, RedisCluster) else [[]]
+    names = found[0] or [keys.GATEWAYS, keys.sockets(roster.gateway), *keys.here("ada")[:3]]
+    assert set(names) == {keys.GATEWAYS, keys.sockets(roster.gateway), *keys.here("ada")[:3]}
+    for name in names:
+        [row] = [row for row in keys.LAYOUT if row.type != "channel" and matches(row.name, name)]
+        [[kind], [ttl]] = [await run(asking, [(verb, name)]) for verb in ("TYPE", "PTTL")]
+        assert kind == row.type, name
+        assert (ttl > 0) == (row.ttl != "-"), name
+
+
 # -- gateways that die
 
 
@@ -315,13 +330,12 @@ async def test_any_number_of_sweepers_tell_of_each_once(own_server: Server, rost
     asking = connect(own_server.url)
     for _ in range(5):
         await rosters.open(own_server.url)
-    async with Child(own_server.url, LEASE, USERS[:1000]) as child:
-        async with listening(own_server.url, USERS[:1000]) as heard:
-            child.kill()
-            await until(lambda: len(rosters.gone) >= 1000)
-            await asyncio.sleep(0.3)
-            assert sorted(gone.user for gone in rosters.gone) == USERS[:1000]
-            assert len(heard) == 1000
+    async with Child(own_server.url, LEASE, USERS[:1000]) as child, listening(own_server.url, USERS[:1000]) as heard:
+        child.kill()
+        await until(lambda: len(rosters.gone) >= 1000)
+        await asyncio.sleep(0.3)
+        assert sorted(gone.user for gone in rosters.gone) == USERS[:1000]
+        assert len(heard) == 1000
     await close(asking)
 
 
