@@ -124,6 +124,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Bytes that a message from a client has at most, and that may wait to be sent to a client before it is dropped.
     socket_message_bytes: int = 65_536
     socket_buffer_bytes: int = 262_144
+    #: Seconds that a gateway may say nothing before those who have sockets there are offline.
+    gateway_lease: float = 10.0
     #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
     cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
@@ -332,6 +334,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SOCKET_PING_TIMEOUT_SECONDS", "socket_ping_timeout", _seconds(1, 300), "seconds, 1 to 300"),
     Variable("SOCKET_MESSAGE_BYTES", "socket_message_bytes", _whole(1024, 16_777_216), "bytes, 1024 to 16777216"),
     Variable("SOCKET_BUFFER_BYTES", "socket_buffer_bytes", _whole(16_384, 1_073_741_824), "bytes, 16384 to 1073741824"),
+    Variable("GATEWAY_LEASE_SECONDS", "gateway_lease", _seconds(3, 300), "seconds, 3 to 300"),
     Variable(
         "CORS_ORIGINS",
         "cors_origins",

@@ -77,6 +77,21 @@ ENDS_AGE = Metric(
     kind="gauge",
     help="Seconds since all ends of sessions that Kafka had were known to this gateway.",
 )
+SOCKET_USERS = Metric(name="socket_users", kind="gauge", help="People who have sockets on this gateway.")
+LEASE_LAPSES = Metric(
+    name="gateway_lease_lapses",
+    kind="counter",
+    help="Times that all who have sockets here were put into Redis again: lapsed, restarted or differs.",
+    labels=("reason",),
+)
+SWEEPS = Metric(name="gateways_swept", kind="counter", help="Gateways that have died whose people this one took away.")
+SWEPT_USERS = Metric(
+    name="gateway_users_swept", kind="counter", help="People this one took away, online by another gateway or not."
+)
+WATCH_LOOKS = Metric(
+    name="presence_looks", kind="counter", help="Looks at people who are watched, since something of them may differ."
+)
+WATCH_TOLD = Metric(name="presence_told", kind="counter", help="Changes of people that were told to those who watch.")
 
 SOCKETS_OPENED = Metric(name="sockets_opened", kind="counter", help="Sockets that were let in.")
 SOCKETS_CLOSED = Metric(
@@ -209,9 +224,18 @@ ALL: tuple[Metric, ...] = (
     NEAR_INVALIDATIONS,
     NEAR_LOSSES,
     ENDS_AGE,
+<<<<<<< HEAD
     SOCKETS_OPENED,
     SOCKETS_CLOSED,
     SOCKETS_REFUSED,
+=======
+    SOCKET_USERS,
+    LEASE_LAPSES,
+    SWEEPS,
+    SWEPT_USERS,
+    WATCH_LOOKS,
+    WATCH_TOLD,
+>>>>>>> wt-presence
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,

@@ -35,12 +35,12 @@ class SessionEnds(EndedSessions):
     """Follows the topic without a group: each gateway hears everything."""
 
     def __init__(
-        self, bootstrap: str, *, partitions: int, clock: Clock | None = None, on_end: OnEnd | None = None
+        self, bootstrap: str, *, partitions: int, clock: Clock | None = None
     ) -> None:
         self._bootstrap = bootstrap
         self._places = [TopicPartition(SESSION_ENDS.name, number) for number in range(partitions)]
         self._clock = clock or SystemClock()
-        self._on_end = on_end
+        self._on_end: OnEnd | None = None
         #: Session -> when its end was written, milliseconds since 1970; in the order in which they were heard of.
         self._ended: dict[str, int] = {}
         #: Where the reading goes on after a connection was lost.

@@ -76,12 +76,31 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:presence",
         type="hash",
-        holds="d:<device> -> until:seq:at, of devices of the last day; seen, the newest `at`; audience, with its seq",
+        holds="d:<device> -> until:seq:at, of devices of the last day; seen, the newest `at`; heard, when a gateway "
+        "last said something of them; audience, with its seq",
     ),
     Key(
         name="dc:{<user>}:online",
         type="string",
-        holds="<until>:<seen>:<e, c or n>: the latest until of the devices above, seen, and who may see it",
+        holds="<until>:<seen>:<e, c or n>: the latest until of the devices above and the gateways below, the newer of "
+        "seen and heard, and who may see it",
+    ),
+    Key(
+        name="dc:{<user>}:gateways",
+        type="hash",
+        holds="<gateway> with sockets of theirs -> until when it is believed unless it says so again",
+        ttl="half an hour after one said so",
+    ),
+    Key(
+        name="dc:{<user>}:presence",
+        type="channel",
+        holds="hints for those who watch: 1:<at> came, 0:<seen> went, ? who may see them has changed",
+    ),
+    Key(name="dc:gateways", type="zset", holds="gateway -> until when its lease runs, by the clock of this Redis"),
+    Key(
+        name="dc:gateway:<gateway>:users",
+        type="set",
+        holds="those of whom it has sockets: entered before, removed after it is in their hash",
     ),
     Key(name="dc:{<user>}:relations", type="hash", holds="other -> seq|state|s or o (who did it)|at"),
     Key(
@@ -183,6 +202,7 @@ INBOX_RUN = "dc:inbox:run"
 BUILDING = "dc:building:{dc:epoch}"
 ACTIVE = "dc:feed:active"
 SKILLS = "dc:feed:skills"
+GATEWAYS = "dc:gateways"
 
 
 def user(user_id: str) -> str:
@@ -218,6 +238,26 @@ def presence(user_id: str) -> str:
 def online(user_id: str) -> str:
     """Until when the user is here, and when they were last seen."""
     return f"dc:{{{user_id}}}:online"
+
+
+def gateways(user_id: str) -> str:
+    """The gateways that the user has sockets on."""
+    return f"dc:{{{user_id}}}:gateways"
+
+
+def here(user_id: str) -> list[str]:
+    """All that the user's presence follows from."""
+    return [presence(user_id), online(user_id), gateways(user_id), user(user_id)]
+
+
+def watched(user_id: str) -> str:
+    """The channel of those who watch the user: a name of its own, though it is that of the devices too."""
+    return f"dc:{{{user_id}}}:presence"
+
+
+def sockets(gateway: str) -> str:
+    """Who has sockets on the gateway."""
+    return f"dc:gateway:{gateway}:users"
 
 
 def relations(user_id: str) -> str:

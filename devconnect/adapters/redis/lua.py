@@ -64,62 +64,27 @@ if redis.call('PTTL', KEYS[1]) < 0 then
 end
 """)
 
-SET_PRESENCE = Script("""
--- KEYS presence, online, user; ARGV device, until, at, seq, milliseconds that a device is kept for
-if redis.call('HGET', KEYS[3], 'deleted') == '1' then return end
-local field = 'd:' .. ARGV[1]
-local stored = redis.call('HGET', KEYS[1], field)
-if not stored or tonumber(ARGV[4]) > tonumber(string.match(stored, ':(%d+):')) then
-  redis.call('HSET', KEYS[1], field, ARGV[2] .. ':' .. ARGV[4] .. ':' .. ARGV[3])
-end
-local seen = redis.call('HGET', KEYS[1], 'seen')
-local newer = not seen or tonumber(ARGV[3]) > tonumber(seen)
-if newer then
-  seen = ARGV[3]
-  redis.call('HSET', KEYS[1], 'seen', seen)
-end
-local devices = redis.call('HGETALL', KEYS[1])
-local forget = tonumber(ARGV[3]) - tonumber(ARGV[5])
-local latest = '0'
-for i = 1, #devices, 2 do
-  local till, at = string.match(devices[i + 1], '^(%d+):%d+:(%d+)$')
-  if till then
-    if newer and tonumber(till) < forget and tonumber(at) < forget then
-      redis.call('HDEL', KEYS[1], devices[i])  -- it was here before `seen`, which says as much
-    elseif tonumber(till) > tonumber(latest) then
-      latest = till
-    end
-  end
-end
-redis.call('SET', KEYS[2], latest .. ':' .. seen .. ':' .. (redis.call('HGET', KEYS[1], 'audience') or 'c'))
-""")
-
-SET_AUDIENCE = Script("""
--- KEYS presence, online; ARGV audience (its first letter), seq
-local stored = redis.call('HGET', KEYS[1], 'audience:seq')
-if stored and tonumber(ARGV[2]) <= tonumber(stored) then return end
-redis.call('HSET', KEYS[1], 'audience', ARGV[1], 'audience:seq', ARGV[2])
-local here = string.match(redis.call('GET', KEYS[2]) or '', '^%d+:%d+:')
-if here then redis.call('SET', KEYS[2], here .. ARGV[1]) end
-""")
-
 PUT_RELATION = Script("""
--- KEYS relations, listed; ARGV other, seq, state, who (s or o), at (13 digits)
+-- KEYS relations, listed; ARGV other, seq, state, who (s or o), at (13 digits), channel of the user's presence
 local function members(state, who, at)
   local place = at .. ':' .. ARGV[1] .. '|' .. who
   local all = state .. '|all|' .. place
   return {all, state .. (who == 'o' and '|others|' or '|own|') .. place}
 end
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
+local before = 'none'
 if stored then
   local seq, state, who, at = string.match(stored, '^(%d+)|(%a+)|(%a)|(%d+)$')
   if tonumber(ARGV[2]) <= tonumber(seq) then return end
   redis.call('ZREM', KEYS[2], unpack(members(state, who, at)))
+  before = state
 end
 redis.call('HSET', KEYS[1], ARGV[1], table.concat({ARGV[2], ARGV[3], ARGV[4], ARGV[5]}, '|'))
 for _, member in ipairs(members(ARGV[3], ARGV[4], ARGV[5])) do
   redis.call('ZADD', KEYS[2], 0, member)
 end
+local counts = {accepted = true, blocked = true}
+if before ~= ARGV[3] and (counts[before] or counts[ARGV[3]]) then redis.call('PUBLISH', ARGV[6], '?') end
 """)
 
 APPEND_MESSAGE = Script("""

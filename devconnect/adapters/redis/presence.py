@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
+from typing import get_args
 
 from redis.asyncio.cluster import RedisCluster
 
@@ -11,12 +12,17 @@ from devconnect.adapters.redis.calls import Client, Command, run
 from devconnect.adapters.redis.line import AnyCommand
 from devconnect.adapters.redis.packing import packed
 from devconnect.adapters.redis.wire import Wire
+from devconnect.domain.model import RelationState
+from devconnect.domain.presence import may_see
+from devconnect.events.base import Audience
 from devconnect.ports.reads import PresenceView
 
 #: Presences that are remembered as they were understood: each is asked for again and again before it changes.
 UNDERSTOOD = 20_000
 #: Lists of people that are remembered as they are asked for: many look again and again for the same ones.
 PACKED = 1_000
+_AUDIENCES: dict[str, Audience] = {audience[0]: audience for audience in get_args(Audience)}
+_STATES: dict[str, RelationState] = {state: state for state in get_args(RelationState)}
 _BEFORE, _AFTER = keys.online("\0").split("\0")
 
 #: What is kept of each, in the order asked for.
@@ -31,7 +37,8 @@ async def read(client: Client, ids: Sequence[str], now: int, reader: str | None)
     return [
         PresenceView(user=user, online=True, last_seen=now)
         if until > now
-        else PresenceView(user=user, online=False, last_seen=gone)
+        # Times are of other clocks too: never ahead of this one.
+        else PresenceView(user=user, online=False, last_seen=gone if gone < now else now)
         for user, (until, gone) in zip(ids, map(_times, here, standing, is_free), strict=True)
     ]
 
@@ -65,7 +72,7 @@ def _packed(ids: tuple[str, ...], reader: str | None) -> tuple[AnyCommand, ...]:
 def _times(online: bytes | None, standing: bytes | None, is_free: bool) -> tuple[int, int]:
     """Until when somebody is here, and when they were last seen once that is over; 0 where it isn't shown, or unknown.
 
-    As domain.presence has it, of the device that is here for longest.
+    As domain.presence has it, of the device or gateway that is here for longest.
     """
     if online is None or not (is_free or _may_see(online, standing)):
         return 0, 0
@@ -78,3 +85,17 @@ def _may_see(online: bytes, standing: bytes | None) -> bool:
     if online.endswith(b"e"):
         return standing is None or b"|barred|" not in standing
     return online.endswith(b"c") and standing is not None and b"|accepted|" in standing
+
+
+def seen(user: str, reader: str, online: str | None, relation: str | None, now: int) -> PresenceView:
+    """Somebody as the reader may see them, by what is kept of their presence, and of the reader in their relations."""
+    if online is None:
+        return PresenceView(user=user, online=False, last_seen=0)
+    until, last, letter = online.split(":")
+    # <seq>|<state>|…
+    state: RelationState = _STATES[relation.split("|")[1]] if relation else "none"
+    if user != reader and not may_see(_AUDIENCES[letter], state):
+        return PresenceView(user=user, online=False, last_seen=0)
+    if int(until) > now:
+        return PresenceView(user=user, online=True, last_seen=now)
+    return PresenceView(user=user, online=False, last_seen=min(now, max(int(until), int(last))))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from devconnect.adapters.redis import feed, history, keys, lua
+from devconnect.adapters.redis import feed, history, keys, lua, lua_presence
 from devconnect.adapters.redis.calls import Client, Command, Witness, run, run_all
 from devconnect.adapters.redis.gathering import PutTalks, PutUnreads, gathered
 from devconnect.domain.feed import FeedUpdate, HideUser, ListUser, TouchUser, UnlistUser
@@ -97,8 +97,8 @@ def _put_user(update: PutUser) -> Command:
 
 def _del_user(update: DelUser) -> Command:
     fields = [text for item in update.fields.items() for text in item]
-    gone = [keys.presence(update.user), keys.online(update.user), *_inbox(update.user)]
-    return lua.PUT_USER([keys.user(update.user), *gone], update.seq, *fields)
+    presence = [keys.presence(update.user), keys.online(update.user)]
+    return lua.PUT_USER([keys.user(update.user), *presence, *_inbox(update.user)], update.seq, *fields)
 
 
 def _put_session(update: PutSession) -> Command:
@@ -124,19 +124,20 @@ def _end_session(update: EndSession) -> Command:
 
 def _set_presence(update: SetPresence) -> Command:
     kept = _ms(keys.DEVICE_KEPT)
-    own = [keys.presence(update.user), keys.online(update.user), keys.user(update.user)]
-    return lua.SET_PRESENCE(own, update.session, update.until, update.at, update.seq, kept)
+    own, channel = keys.here(update.user), keys.watched(update.user)
+    return lua_presence.SET_PRESENCE(own, update.session, update.until, update.at, update.seq, kept, channel)
 
 
 def _set_audience(update: SetAudience) -> Command:
     own = [keys.presence(update.user), keys.online(update.user)]
-    return lua.SET_AUDIENCE(own, update.audience[0], update.seq)
+    return lua_presence.SET_AUDIENCE(own, update.audience[0], update.seq, keys.watched(update.user))
 
 
 def _put_relation(update: PutRelation) -> Command:
     who = "s" if update.by == update.user else "o"
     listed = [keys.relations(update.user), keys.relations_listed(update.user)]
-    return lua.PUT_RELATION(listed, update.other, update.seq, update.state, who, f"{update.at:013d}")
+    at, channel = f"{update.at:013d}", keys.watched(update.user)
+    return lua.PUT_RELATION(listed, update.other, update.seq, update.state, who, at, channel)
 
 
 def _append_message(update: AppendMessage) -> Command:
