@@ -126,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket_buffer_bytes: int = 262_144
     #: Seconds that a gateway may say nothing before those who have sockets there are offline.
     gateway_lease: float = 10.0
+    #: Seconds for which somebody without a socket still counts as here: they may be back on the next page.
+    presence_grace: float = 5.0
     #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
     cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
@@ -334,6 +336,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SOCKET_PING_TIMEOUT_SECONDS", "socket_ping_timeout", _seconds(1, 300), "seconds, 1 to 300"),
     Variable("SOCKET_MESSAGE_BYTES", "socket_message_bytes", _whole(1024, 16_777_216), "bytes, 1024 to 16777216"),
     Variable("SOCKET_BUFFER_BYTES", "socket_buffer_bytes", _whole(16_384, 1_073_741_824), "bytes, 16384 to 1073741824"),
+    Variable("PRESENCE_GRACE_SECONDS", "presence_grace", _seconds(0, 300), "seconds, 0 to 300"),
     Variable("GATEWAY_LEASE_SECONDS", "gateway_lease", _seconds(3, 300), "seconds, 3 to 300"),
     Variable(
         "CORS_ORIGINS",

@@ -7,25 +7,45 @@ from contextlib import suppress
 from aiohttp import web
 
 from devconnect import stack
+from devconnect.adapters.inboxes import Inboxes
 from devconnect.adapters.kafka.gateway import KafkaCommands
 from devconnect.adapters.kafka.session_ends import SessionEnds
 from devconnect.adapters.local.allowances import LocalAllowances
-from devconnect.adapters.mongo.connect import close as close_mongo, connect as connect_mongo, ping as ping_mongo
+from devconnect.adapters.mongo.connect import (
+    Database,
+    close as close_mongo,
+    connect as connect_mongo,
+    ping as ping_mongo,
+)
+from devconnect.adapters.mongo.inbox import MongoInboxReads
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.prometheus import CONTENT_TYPE, PrometheusMetrics
 from devconnect.adapters.redis.allowances import RedisAllowances
-from devconnect.adapters.redis.connect import close as close_redis, connect_fast, connect_listener, ping as ping_redis
+from devconnect.adapters.redis.calls import Client
+from devconnect.adapters.redis.channels import Channels
+from devconnect.adapters.redis.connect import (
+    close as close_redis,
+    connect_channels,
+    connect_fast,
+    connect_listener,
+    ping as ping_redis,
+)
 from devconnect.adapters.redis.desk import RedisAnswerDesk
+from devconnect.adapters.redis.focus import RedisFocus
 from devconnect.adapters.redis.freshness import RedisFreshness
+from devconnect.adapters.redis.inbox import RedisInboxReads, RedisLive
 from devconnect.adapters.redis.near_reads import reads_on
+from devconnect.adapters.redis.roster import Roster
+from devconnect.adapters.redis.watching import Watching
 from devconnect.adapters.redis.wire import Wire
 from devconnect.domain.deciding import is_carried_out, touched
 from devconnect.domain.model import Decision
 from devconnect.events.topics import EVENT_TOPICS, USER_EVENTS
 from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
-from devconnect.ports.metrics import ENDS_AGE
+from devconnect.ports.gateway import Commands
+from devconnect.ports.metrics import ENDS_AGE, Metrics
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
@@ -36,6 +56,9 @@ from web.gateway import GATEWAY, Gateway, Parts
 from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
 from web.reads import Breaker
+from web.realtime.assembly import open_sockets
+from web.realtime.farewells import Farewells
+from web.realtime.ports import RealtimePorts
 from web.realtime.sockets import SOCKETS, Sockets
 from web.routes import OPERATIONS
 
@@ -55,6 +78,8 @@ def create_app(parts: Parts, sockets: Sockets | None = None) -> web.Application:
         app[SOCKETS] = sockets
         app.cleanup_ctx.append(_open_sockets)
         served += sockets.routes()
+    elif parts.realtime is not None:
+        served += open_sockets(app, parts.realtime)
     app.add_routes(Edge(parts.settings, parts.metrics).around(served))
     return app
 
@@ -63,6 +88,44 @@ async def _open_sockets(app: web.Application) -> AsyncIterator[None]:
     app[SOCKETS].start()
     yield
     await app[SOCKETS].stop()
+
+
+class _Realtime:
+    """What is behind sockets, on real parts."""
+
+    def __init__(
+        self,
+        redis: Client,
+        channels: Channels,
+        mongo: Database,
+        commands: Commands,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._channels, self._farewells = channels, Farewells(commands)
+        self._watching = Watching(redis, channels, metrics=metrics)
+        self._roster = Roster(redis, lease=settings.gateway_lease, went=self._farewells.say, metrics=metrics)
+        self.ports = RealtimePorts(
+            inbox=Inboxes(RedisInboxReads(redis), MongoInboxReads(mongo, within=MONGO_SECONDS)),
+            live=RedisLive(redis, channels),
+            roster=self._roster,
+            watching=self._watching,
+            focus=RedisFocus(redis),
+        )
+
+    async def start(self) -> None:
+        """Hear, and say who is here."""
+        await self._channels.start()
+        await self._roster.start()
+        await self._watching.start()
+
+    async def stop(self) -> None:
+        """Say and hear nothing more."""
+        await self._watching.stop()
+        await self._roster.stop()
+        await self._farewells.stop()
+        await self._channels.stop()
 
 
 def build(settings: Settings) -> web.Application:
@@ -91,6 +154,7 @@ def build(settings: Settings) -> web.Application:
     def caught_up(user: str, since: int) -> bool:
         return freshness.as_of(kafka.partition_of(user), USER_EVENTS.name) >= since
 
+    realtime = _Realtime(redis, connect_channels(addresses.redis), mongo, kafka, settings=settings, metrics=metrics)
     breaker = Breaker(clock)
     allowances = FallbackAllowances(RedisAllowances(redis), LocalAllowances(), breaker, metrics)
     parts = Parts(
@@ -114,6 +178,7 @@ def build(settings: Settings) -> web.Application:
         id_secret=id_secret(settings),
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
         scrape=lambda: _scraped(metrics, ends),
+        realtime=realtime.ports,
     )
 
     async def running(_: web.Application) -> AsyncIterator[None]:
@@ -125,8 +190,10 @@ def build(settings: Settings) -> web.Application:
             await ends.start()
             await desk.start()
             await freshness.start()
+            await realtime.start()
             yield
         finally:
+            await realtime.stop()
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking

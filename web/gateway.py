@@ -25,6 +25,7 @@ from web.limits import Limits
 from web.network import client_address, network_of
 from web.problems import ProblemError
 from web.reads import Breaker, ReadModels
+from web.realtime.ports import RealtimePorts
 from web.shown import Shown
 from web.throttle import Throttle
 from web.tokens import Keys, Tokens
@@ -63,6 +64,8 @@ class Parts:
     checks: Mapping[str, Check]
     #: What /metrics answers: content type and body.
     scrape: Callable[[], tuple[str, bytes]]
+    #: What sockets need; None: there are none.
+    realtime: RealtimePorts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,18 +224,15 @@ ALL: tuple[Metric, ...] = (
     NEAR_INVALIDATIONS,
     NEAR_LOSSES,
     ENDS_AGE,
-<<<<<<< HEAD
     SOCKETS_OPENED,
     SOCKETS_CLOSED,
     SOCKETS_REFUSED,
-=======
     SOCKET_USERS,
     LEASE_LAPSES,
     SWEEPS,
     SWEPT_USERS,
     WATCH_LOOKS,
     WATCH_TOLD,
->>>>>>> wt-presence
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,

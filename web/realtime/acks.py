@@ -12,7 +12,7 @@ from web.problems import RETRY_AFTER, ProblemError, document
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """`status` is HTTP's: 200 or 201 with the `result`, 202 where that isn't known yet, or an error's with the `problem`.
+    """`status` is HTTP's: 200 or 201 with the `result`, 202 where that isn't known yet, an error's with the `problem`.
 
     `command` is the id under which `GET /v1/commands/{id}` tells what became of it, `read_after` what a later read may
     bring as `Read-After`, `retry_after` the seconds after which it makes sense to ask again.

@@ -9,12 +9,12 @@ from aiohttp import web
 from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Live
 from devconnect.ports.truth import UnavailableError
+from web.auth import require_role
 from web.calls import AnyCall, Call, known_user
 from web.carrying import hand_over
 from web.commands import Outcome
 from web.gateway import Gateway
 from web.operations import ROLES
-from web.auth import require_role
 from web.problems import ProblemError, bad_field, unavailable
 from web.realtime import clients
 from web.realtime.acks import done, outcome_ack, problem_ack

@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from devconnect import __version__
-from devconnect.events.inbox import DATA
+from devconnect.events.inbox import MessageData, NotificationData, NotificationsReadData, StatusData
 from web.answers import Answer
 from web.realtime.acks import Ack
-from web.realtime.clients import COMMANDS, TELLINGS, Commanding, Telling
+from web.realtime.clients import EVENTS, Commanding, Telling
 from web.realtime.hub import Standing
 from web.realtime.sockets import PATH
 from web.realtime.tellings import PresenceChanged, TypingChanged
@@ -25,7 +25,7 @@ by the event `inbox` whether it gets everything since then (`recovered`), then w
 order, then what comes. Without a cursor, or where something is kept no more, it reads the state over HTTP; what follows
 may then be in it already, and is told apart by its `id`.
 
-Who isn't let in gets `connect_error`, whose data is `{{code, detail}}`, with the codes of the HTTP API. Every event of a
+Who isn't let in gets `connect_error`, whose data is `{{code, detail}}`, with the codes of the HTTP API. Each event of a
 client is acknowledged with what HTTP would have answered. A socket ends within a second of its session, with the event
 `session_ended`; with `reconnect` the server is about to end it and another takes its place. Events with an attachment
 are not taken."""
@@ -61,11 +61,11 @@ class Reconnect(Answer, frozen=True):
 TOLD: dict[str, tuple[str, Any]] = {
     "inbox": ("What the client gets of what it has missed", Standing),
     "live": ("What happens is told at once, or no longer", Live),
-    "message": ("Somebody has said something, to the person or on another device of theirs", Told[DATA["message"]]),  # type: ignore[misc] # made here, for the document
-    "message_changed": ("A message was edited or deleted", Told[DATA["message_changed"]]),  # type: ignore[misc] # as above
-    "status": ("Messages were delivered to a device, or read", Told[DATA["status"]]),  # type: ignore[misc] # as above
-    "notification": ("Something for the list of notifications", Told[DATA["notification"]]),  # type: ignore[misc] # as above
-    "notifications_read": ("Notifications were read on another device", Told[DATA["notifications_read"]]),  # type: ignore[misc] # as above
+    "message": ("Somebody has said something, to the person or on another device of theirs", Told[MessageData]),
+    "message_changed": ("A message was edited or deleted", Told[MessageData]),
+    "status": ("Messages were delivered to a device, or read", Told[StatusData]),
+    "notification": ("Something for the list of notifications", Told[NotificationData]),
+    "notifications_read": ("Notifications were read on another device", Told[NotificationsReadData]),
     "presence": ("People who are watched have come or gone", PresenceChanged),
     "typing": ("Somebody writes to the person, or no longer", TypingChanged),
     "session_ended": ("The session is over, and with it the socket", SessionOver),
@@ -76,8 +76,8 @@ TOLD: dict[str, tuple[str, Any]] = {
 def build() -> dict[str, Any]:
     """The document."""
     told = {name: _message(name, summary, kind) for name, (summary, kind) in TOLD.items()}
-    taken = {event.name: _message(event.name, _summary(event), event.payload) for event in (*COMMANDS, *TELLINGS)}
-    answers = {f"{event.name}.ack": _ack(event) for event in (*COMMANDS, *TELLINGS)}
+    taken = {event.name: _message(event.name, _summary(event), event.payload) for event in EVENTS.values()}
+    answers = {f"{event.name}.ack": _ack(event) for event in EVENTS.values()}
     messages = {**told, **taken, **answers}
     return {
         "asyncapi": "3.0.0",
@@ -137,7 +137,7 @@ def _operation(action: str, name: str, reply: str | None = None) -> dict[str, An
 
 def _types() -> list[Any]:
     found = [kind for _, kind in TOLD.values()]
-    return [Ack, *found, *(kind for event in (*COMMANDS, *TELLINGS) for kind in (event.payload, event.answer))]
+    return [Ack, *found, *(kind for event in EVENTS.values() for kind in (event.payload, event.answer))]
 
 
 def _ref(kind: Any) -> dict[str, Any]:
@@ -148,5 +148,3 @@ def _ref(kind: Any) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(list(dict.fromkeys(_types())), ref_template=REF)
     return schemas
-
-

@@ -35,14 +35,14 @@ class Command(Payload, frozen=True):
     key: Key = ""
 
 
-class SendMessage(Command, frozen=True):
+class SendMessage(Command, frozen=True, kw_only=True):
     """Say something to a connected person."""
 
     to: bodies.UserId
     text: bodies.Text
 
 
-class EditMessage(Command, frozen=True):
+class EditMessage(Command, frozen=True, kw_only=True):
     """Say something else instead."""
 
     peer: bodies.UserId
@@ -50,21 +50,21 @@ class EditMessage(Command, frozen=True):
     text: bodies.Text
 
 
-class DeleteMessage(Command, frozen=True):
+class DeleteMessage(Command, frozen=True, kw_only=True):
     """Take an own message back, for both."""
 
     peer: bodies.UserId
     message: bodies.Seq
 
 
-class UpTo(Command, frozen=True):
+class UpTo(Command, frozen=True, kw_only=True):
     """All that the peer has said up to a message."""
 
     peer: bodies.UserId
     up_to: bodies.Seq
 
 
-class ReadNotifications(Command, frozen=True):
+class ReadNotifications(Command, frozen=True, kw_only=True):
     """Mark some as read."""
 
     notifications: bodies.NotificationIds
@@ -195,4 +195,5 @@ TELLINGS: tuple[Telling, ...] = (
     Telling(name="unwatch_presence", payload=People, answer=Done, summary="Be told no more"),
     Telling(name="focus", payload=Focus, answer=Done, summary="Say whose conversation is on the screen"),
 )
-EVENTS: Mapping[str, Commanding | Telling] = {event.name: event for event in (*COMMANDS, *TELLINGS)}
+_ALL: tuple[Commanding | Telling, ...] = (*COMMANDS, *TELLINGS)
+EVENTS: Mapping[str, Commanding | Telling] = {event.name: event for event in _ALL}

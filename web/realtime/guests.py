@@ -95,8 +95,8 @@ class Guests:
         except ProblemError as problem:
             raise Refused(problem.code, problem.detail) from None
         except UnavailableError:
-            problem = unavailable()
-            raise Refused(problem.code, problem.detail) from None
+            nobody = unavailable()
+            raise Refused(nobody.code, nobody.detail) from None
         if len(self._users.get(claims.user, ())) >= EACH:
             raise Refused("rate_limited", f"At most {EACH} sockets a person: close another one.")
         socket.data = Guest(claims, since, self._next_look(caller), _now())
@@ -200,7 +200,9 @@ def _introduced(auth: Any) -> tuple[str | None, tuple[int, int] | None]:
     if auth is None:
         return None, None
     if not isinstance(auth, dict) or auth.keys() - {"token", "cursor"}:
-        raise ProblemError("invalid_body", "`auth` is an object with `token` and `cursor`, each of which may be absent.")
+        raise ProblemError(
+            "invalid_body", "`auth` is an object with `token` and `cursor`, each of which may be absent."
+        )
     token, cursor = auth.get("token"), auth.get("cursor")
     if token is not None and not isinstance(token, str):
         raise ProblemError("invalid_body", "`token`: is a text")

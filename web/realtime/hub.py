@@ -59,8 +59,8 @@ class Standing(Struct, frozen=True):
     """What a socket is told before what it has missed: the event `inbox`.
 
     `recovered`: all that follows the client's cursor follows. Otherwise what follows is only the newest that is kept:
-    what was before that is read at `state`. `cursor` is where it begins. `live`: what happens is heard at once; where it
-    isn't, the event `live` says when that is so again.
+    what was before that is read at `state`. `cursor` is where it begins. `live`: what happens is heard at
+    once; where it isn't, the event `live` says when that is so again.
     """
 
     recovered: bool

@@ -31,12 +31,11 @@ FIRST = 3.0
 
 log = logging.getLogger(__name__)
 
+
 class SessionEnds(EndedSessions):
     """Follows the topic without a group: each gateway hears everything."""
 
-    def __init__(
-        self, bootstrap: str, *, partitions: int, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, bootstrap: str, *, partitions: int, clock: Clock | None = None) -> None:
         self._bootstrap = bootstrap
         self._places = [TopicPartition(SESSION_ENDS.name, number) for number in range(partitions)]
         self._clock = clock or SystemClock()
