@@ -27,6 +27,7 @@ async def root(_: web.Request) -> web.Response:
             "api": "/v1",
             "docs": "/docs",
             "openapi": "/v1/openapi.json",
+            "asyncapi": "/v1/asyncapi.json",
             "problems": "/problems",
             "health": {"live": "/health/live", "ready": "/health/ready"},
             "metrics": "/metrics",

@@ -13,7 +13,14 @@ from web.console.pages import kind_of, text_of
 from web.problems import PROBLEMS
 
 ASSETS = Path(__file__).parents[2] / "web" / "console" / "assets"
-PATHS = ["/docs", "/problems", *(f"/problems/{code}" for code in PROBLEMS), "/verify-email", "/reset-password"]
+PATHS = [
+    "/docs",
+    "/docs/sockets",
+    "/problems",
+    *(f"/problems/{code}" for code in PROBLEMS),
+    "/verify-email",
+    "/reset-password",
+]
 #: Elements that have no end.
 EMPTY = frozenset(("meta", "link", "input", "br"))
 

@@ -21,7 +21,7 @@ from web.problems import PROBLEMS, document
 from web.routes import OPERATIONS
 
 #: Problems of requests that are no operation's.
-ANYWHERE = {"method_not_allowed"}
+ANYWHERE = {"method_not_allowed", "event_unknown"}
 
 
 async def post(house: House, data: bytes, content_type: str | None = "application/json", **headers: str) -> Answer:

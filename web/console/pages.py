@@ -14,6 +14,8 @@ from web.answers import encode
 from web.openapi import build, problems_of
 from web.operations import Operation
 from web.problems import PROBLEMS, ProblemError
+from web.realtime import asyncapi
+from web.realtime.clients import EVENTS
 
 HERE = Path(__file__).parent
 ASSETS = {
@@ -47,6 +49,15 @@ class Pages:
         self._users = {code: [one for one in operations if code in problems_of(one)] for code in PROBLEMS}
         self._assets = {name: (HERE / "assets" / name).read_bytes() for name in ASSETS}
         self._reference = self._page("reference.html", "/docs", document=self._document, by_tag=_by_tag(operations))
+        told_and_asked = asyncapi.build()
+        self._asyncapi = encode(told_and_asked)
+        self._sockets = self._page(
+            "sockets.html",
+            "/docs/sockets",
+            document=told_and_asked,
+            told=list(asyncapi.TOLD),
+            asked={name: event.answer.__name__ for name, event in EVENTS.items()},
+        )
         #: The page that lists every problem.
         self.listed = self._page("problems.html", "/problems", problems=PROBLEMS)
         self._links = {
@@ -58,7 +69,9 @@ class Pages:
         """Where they are."""
         return [
             web.get("/v1/openapi.json", self.openapi),
+            web.get("/v1/asyncapi.json", self.asyncapi),
             web.get("/docs", self.reference),
+            web.get("/docs/sockets", self.sockets),
             web.get("/problems", self.problems),
             web.get("/problems/{code}", self.problem),
             web.get("/verify-email", self.verify),
@@ -70,6 +83,15 @@ class Pages:
         """The OpenAPI document."""
         headers = {"Content-Type": "application/json", "Cache-Control": CACHED}
         return web.Response(body=self._openapi, headers=headers)
+
+    async def asyncapi(self, _: web.Request) -> web.Response:
+        """The AsyncAPI document."""
+        headers = {"Content-Type": "application/json", "Cache-Control": CACHED}
+        return web.Response(body=self._asyncapi, headers=headers)
+
+    async def sockets(self, _: web.Request) -> web.Response:
+        """What goes over sockets, to read."""
+        return _html(self._sockets)
 
     async def reference(self, _: web.Request) -> web.Response:
         """The interface, to read."""

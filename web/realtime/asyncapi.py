@@ -76,7 +76,7 @@ TOLD: dict[str, tuple[str, Any]] = {
 def build() -> dict[str, Any]:
     """The document."""
     told = {name: _message(name, summary, kind) for name, (summary, kind) in TOLD.items()}
-    taken = {event.name: _message(event.name, _summary(event), event.payload) for event in EVENTS.values()}
+    taken = {f"{event.name}.asked": _message(event.name, _summary(event), event.payload) for event in EVENTS.values()}
     answers = {f"{event.name}.ack": _ack(event) for event in EVENTS.values()}
     messages = {**told, **taken, **answers}
     return {
@@ -92,7 +92,7 @@ def build() -> dict[str, Any]:
         },
         "operations": {
             **{f"tell_{name}": _operation("send", name) for name in told},
-            **{f"take_{name}": _operation("receive", name, f"{name}.ack") for name in taken},
+            **{f"take_{name}": _operation("receive", f"{name}.asked", f"{name}.ack") for name in EVENTS},
         },
         "components": {
             "messages": {_key(name): message for name, message in messages.items()},
