@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from socketio.packet import Packet as LibraryPacket
 
 from devconnect.settings import Settings, SettingsError
+from web.freezing import Freezer
 from web.realtime.frames import (
     BINARY,
     CLOSE,
@@ -178,3 +179,12 @@ def test_settings_of_sockets() -> None:
 def test_settings_of_sockets_that_are_none(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         Settings.load({name: value})
+
+
+def test_the_collector_forgets_what_stays_whenever_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[None] = []
+    monkeypatch.setattr("web.freezing.gc.freeze", lambda: frozen.append(None))
+    counts = [0, 499, 500, 1124, 1125, 1126, 100, 1906, 1907]
+    freezer = Freezer(iter(counts).__next__)
+    assert [count for count in counts if freezer.look()] == [500, 1125, 1907]
+    assert len(frozen) == 3

@@ -18,7 +18,7 @@ LINGER = 2.0
 #: Above this share of what may wait, a client counts as behind: `flush` waits until half of that is gone.
 _BEHIND = 4
 #: Close codes.
-GOING, UNSUPPORTED, INVALID, VIOLATION, RESTART = 1001, 1003, 1007, 1008, 1012
+GOING, UNSUPPORTED, INVALID, VIOLATION, FAILED, RESTART = 1001, 1003, 1007, 1008, 1011, 1012
 
 
 class End(Protocol):
