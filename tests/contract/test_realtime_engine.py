@@ -58,6 +58,11 @@ async def test_polling_is_refused_unless_it_is_turned_on() -> None:
         for query in ("EIO=4&transport=websocket", "EIO=3&transport=websocket", "EIO=4&transport=websocket&sid=x"):
             async with house.http.get(f"{house.address}/socket.io/?{query}") as answer:
                 assert answer.status == 400
+        head = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        for wrong in ({"Sec-WebSocket-Key": "short"}, {"Sec-WebSocket-Key": "A" * 22 + "==", "Content-Length": "3"}):
+            url = f"{house.address}/socket.io/?EIO=4&transport=websocket"
+            async with house.http.get(url, headers={**head, **wrong}) as answer:
+                assert answer.status == 400
         assert (await house.client()).sio.transport() == "websocket"
 
 

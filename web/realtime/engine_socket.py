@@ -140,7 +140,7 @@ class EngineSocket(AsyncSocket):
         elif kind == "1":
             self.leave("client")
         else:
-            self.broken("malformed", VIOLATION)
+            self.leave("malformed", VIOLATION)
 
     def _queue_up(self, text: str) -> None:
         if self._backlog is None:
@@ -238,10 +238,6 @@ class EngineSocket(AsyncSocket):
         self.leaving = True
         if self.is_idle:
             self.leave("draining", RESTART)
-
-    def broken(self, reason: str, code: int) -> None:
-        """End it for what it sends."""
-        self.leave(reason, code)
 
     def slow(self) -> None:
         """End it at once: too much waits."""

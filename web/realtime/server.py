@@ -82,7 +82,7 @@ class Server(socketio.AsyncServer):
         try:
             packet = Packet(encoded_packet=text)
         except (ValueError, RecursionError):
-            socket.broken("malformed", VIOLATION)
+            socket.leave("malformed", VIOLATION)
             return
         kind = None if packet.attachment_count else packet.packet_type
         is_ours = packet.namespace in (None, "/")
@@ -95,7 +95,7 @@ class Server(socketio.AsyncServer):
             if is_ours:
                 socket.leave("client")
         elif kind != ACK:
-            socket.broken("malformed", VIOLATION)
+            socket.leave("malformed", VIOLATION)
 
     def may_go_on(self, socket: EngineSocket) -> bool:
         """As the application says."""
