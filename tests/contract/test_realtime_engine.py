@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import socketio
+import uvloop
 from aiohttp import WSServerHandshakeError
 
 from tests.contract.socket_house import RawSocket, SocketHouse, refuse, sockets_on, until
@@ -469,6 +470,16 @@ async def test_a_drain_ends_though_an_event_does_not() -> None:
         async with asyncio.timeout(3):
             await house.sockets.drain(0.5)
             assert await raw.closing() == (1012, "draining")
+
+
+def test_the_number_of_connections_is_limited_on_the_loop_that_serves() -> None:
+    async def one_too_many() -> int:
+        async with sockets_on(connections={"connections": 1}) as house:
+            _ = await house.raw()
+            async with house.http.get(f"{house.address}/health/live") as answer:
+                return answer.status
+
+    assert uvloop.run(one_too_many()) == 503
 
 
 async def _connect_and_lose(house: SocketHouse) -> None:
