@@ -1,5 +1,6 @@
 """Presence: online while any device or gateway is, each only as long as it said; last seen never lies ahead."""
 
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -144,7 +145,7 @@ def test_changes_come_in_turn(steps: list[tuple[bool, str, int]]) -> None:
         told = change(person, after, now)
         heard += [] if told is None else [told]
         person = after
-    assert all(one != other for one, other in zip(heard, heard[1:], strict=False))
+    assert all(one != other for one, other in pairwise(heard))
     assert heard[-1] == is_online(person.leases, now)
 
 
