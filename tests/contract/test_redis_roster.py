@@ -22,6 +22,7 @@ from devconnect.domain import presence as domain
 from devconnect.domain.presence import SOCKETS_MS, Standing
 from devconnect.domain.projections import DelUser, SetAudience, SetPresence
 from devconnect.ports.roster import Gone
+from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import Server, Wire as Proxy, client, own_server, servers, until
 from tests.contract.roster_process import Child
 from tests.contract.test_redis_projections import matches
@@ -307,6 +308,32 @@ async def test_a_gateway_that_hung_has_its_people_back_when_it_comes_to(own_serv
         assert await run(asking, [("EXISTS", keys.sockets(child.gateway))]) == [0]
         await asyncio.sleep(1.5 * LEASE)
         assert await online(asking, USERS[:300]) == USERS[:300]
+    await close(asking)
+
+
+async def test_nobody_is_taken_away_while_a_gateway_that_comes_to_says_its_people_again(
+    own_server: Server, rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = connect(own_server.url)
+    roster = await rosters.open(own_server.url)
+    await asyncio.gather(*map(roster.join, USERS[:300]))
+
+    async def not_yet(_: Sequence[str]) -> None:
+        raise UnavailableError("it takes its time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(roster, "_say_chunk", not_yet)
+        old = roster.gateway
+        await run(asking, [("ZADD", keys.GATEWAYS, 1, old)])
+        await until(lambda: roster.gateway != old)
+        async with listening(own_server.url, USERS[:300]) as heard:
+            await rosters.open(own_server.url)
+            await asyncio.sleep(LEASE)
+            assert heard == []
+            patch.undo()
+            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1)
+            assert heard == []
+    assert await online(asking, USERS[:300]) == USERS[:300]
     await close(asking)
 
 
