@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.side_by_side import keep_apart
+from tests import side_by_side
 
 #: Seconds from a test's own timeout to the end of the run.
 GRACE = float(os.environ.get("TESTS_GRACE_SECONDS", "60"))
@@ -27,10 +27,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A process of a run with `-n` is kept apart from the others."""
+    """Prepares a process of a run with `-n`, or the one that starts them."""
     given = getattr(config, "workerinput", None)
-    if given is not None:
-        keep_apart(given["workerid"], given["workercount"])
+    if given is None:
+        side_by_side.wait_for_their_end()
+    else:
+        side_by_side.keep_apart(given["workerid"], given["workercount"])
+        side_by_side.interrupt_once()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
