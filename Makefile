@@ -10,7 +10,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
-# How many processes share the test files of a suite, where they mostly compute.
+# How many processes share the test files of a suite. Half as many again where tests mostly wait, and none but one where
+# benchmarks and tight deadlines want the machine for themselves.
 SIDE_BY_SIDE ?= 2
 
 BIN := .venv/bin
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --requir
 PYTEST := $(BIN)/python -m pytest
 UV := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
-# The files of a suite are begun in the order of its folders and names: what takes long comes first.
+# A process gets whole files, so that what a module's tests share is started once.
 # Nothing collected is a failure, unless ARGS have narrowed the choice.
 pytest = $(PYTEST) -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder $(2) $(wildcard $(1)) $(ARGS) || { status=$$?; test $$status -eq 5 && test -n '$(ARGS)'; }
 
@@ -56,7 +57,8 @@ run: .venv/.installed
 
 test: venv
 	@$(call pytest,tests/unit tests/property)
-	@$(call pytest,tests/integration tests/contract,-n $$(($(SIDE_BY_SIDE) * 3 / 2)))
+	@$(call pytest,tests/contract,-n $$(($(SIDE_BY_SIDE) * 3 / 2)))
+	@$(call pytest,tests/integration,-n 0)
 	@$(call pytest,tests/e2e)
 	@$(call pytest,tests/drill,--dist load)
 
