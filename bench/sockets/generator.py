@@ -61,7 +61,8 @@ class Generator:
                 return None
             self._lines += data
         line, _, self._lines = self._lines.partition(b"\n")
-        return msgspec.json.decode(line, type=Order)
+        order: Order = msgspec.json.decode(line, type=Order)
+        return order
 
     def _carry_out(self, order: Order) -> Done:
         match order:

@@ -23,7 +23,19 @@ class LinkError(Exception):
 class Link:
     """A client: `heard` is called with each message for people, and how many are in it."""
 
-    __slots__ = ("_deflate", "_dialect", "_opened", "_reader", "heard", "pings", "port", "ready", "room", "sock", "user")
+    __slots__ = (
+        "_deflate",
+        "_dialect",
+        "_opened",
+        "_reader",
+        "heard",
+        "pings",
+        "port",
+        "ready",
+        "room",
+        "sock",
+        "user",
+    )
 
     def __init__(self, number: int, port: int, dialect: Dialect, room: str, *, deflate: bool) -> None:
         self.user, self.room, self.port = f"u{number}", room, port

@@ -1,6 +1,6 @@
-"""One of the Python servers, a process of its own: `python -m bench.sockets.servers NAME`, on PORT, with REDIS_URL or alone.
+"""One of the Python servers, a process of its own: `python -m bench.sockets.servers NAME`, on PORT.
 
-All are served alike: aiohttp on uvloop, no access log.
+With REDIS_URL it is one of several. All are served alike: aiohttp on uvloop, no access log.
 """
 
 import asyncio

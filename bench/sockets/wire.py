@@ -40,7 +40,7 @@ class Reader:
         self._rest = b""
         self._open = False
         self._parts: list[bytes] = []
-        self._inflater = None
+        self._inflater: zlib._Decompress | None = None
 
     def answered(self, data: bytes) -> bool:
         """Whether the handshake is over with this; WireError when it was refused."""
