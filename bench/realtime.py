@@ -68,7 +68,7 @@ class Options(Struct, frozen=True, kw_only=True):
 def run(options: Options, say: Say) -> Report:
     """The whole benchmark, on servers of its own."""
     at, names = int(time.time()), [name for name in NAMES if not options.only or name in options.only]
-    make_room(max(options.connections, options.idle, options.room))
+    make_room(max(options.connections, 2 * options.idle, options.room))
     results: dict[str, Result] = {}
     if names:
         with own_folder() as folder, valkey(folder) as redis:
@@ -201,8 +201,11 @@ class Contest:
             yield server, load
 
     def _memory(self, server: Server, load: Load) -> float:
-        """Bytes a connection."""
-        before, count = server.memory(), self._options.idle
+        """Bytes a connection: that of more of them, when some have filled what was left free by the server's start."""
+        count = self._options.idle
+        load.do(_opening([server], count // 2))
+        load.do(Idle(seconds=SETTLE))
+        before = server.memory()
         load.do(_opening([server], count))
         load.do(Idle(seconds=SETTLE))
         found = (server.memory() - before) / count
