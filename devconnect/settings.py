@@ -114,6 +114,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds that requests in flight have at the end, and that the gateway goes on listening before.
     drain: float = 5.0
     drain_delay: float = 0.0
+    #: How sockets may be connected: "websocket", and "polling" where each client always gets to the same process.
+    socket_transports: tuple[str, ...] = ("websocket",)
+    #: Seconds between two pings of a socket, and that a client has to answer one.
+    socket_ping: float = 25.0
+    socket_ping_timeout: float = 20.0
+    #: Bytes that a message from a client has at most, and that may wait to be sent to a client before it is dropped.
+    socket_message_bytes: int = 65_536
+    socket_buffer_bytes: int = 262_144
     #: Origins of pages that may ask with a browser's cookies, each as browsers send it.
     cors_origins: tuple[str, ...] = ()
     #: Least severe log line that is written: DEBUG, INFO, WARNING or ERROR.
@@ -235,6 +243,13 @@ def _policy(default: Policy) -> Callable[[str], Policy]:
     return lambda raw: parse_policy(raw, default)
 
 
+def _transports(raw: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in raw.split(","))
+    if not set(found) <= {"websocket", "polling"} or len(set(found)) < len(found):
+        raise ValueError(raw)
+    return found
+
+
 def _listed(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
     """Items with commas between them, each as `parse` has it."""
     return lambda raw: tuple(parse(item.strip()) for item in raw.split(",") if item.strip())
@@ -309,6 +324,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REQUEST_SECONDS", "request_timeout", _seconds(0.1, 3600), "seconds, 0.1 to 3600"),
     Variable("DRAIN_SECONDS", "drain", _seconds(0, 3600), "seconds, 0 to 3600"),
     Variable("DRAIN_DELAY_SECONDS", "drain_delay", _seconds(0, 3600), "seconds, 0 to 3600"),
+    Variable("SOCKET_TRANSPORTS", "socket_transports", _transports, "websocket, polling or both with a comma"),
+    Variable("SOCKET_PING_SECONDS", "socket_ping", _seconds(1, 300), "seconds, 1 to 300"),
+    Variable("SOCKET_PING_TIMEOUT_SECONDS", "socket_ping_timeout", _seconds(1, 300), "seconds, 1 to 300"),
+    Variable("SOCKET_MESSAGE_BYTES", "socket_message_bytes", _whole(1024, 16_777_216), "bytes, 1024 to 16777216"),
+    Variable("SOCKET_BUFFER_BYTES", "socket_buffer_bytes", _whole(16_384, 1_073_741_824), "bytes, 16384 to 1073741824"),
     Variable(
         "CORS_ORIGINS",
         "cors_origins",

@@ -36,6 +36,7 @@ from web.gateway import GATEWAY, Gateway, Parts
 from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
 from web.reads import Breaker
+from web.realtime.sockets import SOCKETS, Sockets
 from web.routes import OPERATIONS
 
 #: Seconds that MongoDB has to answer a read, and to be found.
@@ -44,14 +45,24 @@ MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
 KEYS_SECONDS = 2.0
 
 
-def create_app(parts: Parts) -> web.Application:
-    """The application on these parts; it neither starts nor stops them."""
+def create_app(parts: Parts, sockets: Sockets | None = None) -> web.Application:
+    """The application on these parts, which it neither starts nor stops, and with these sockets, which it does."""
     app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
     served = [*health.routes(), *Pages(OPERATIONS, parts.settings).routes(), *routes(gateway, OPERATIONS)]
+    if sockets is not None:
+        app[SOCKETS] = sockets
+        app.cleanup_ctx.append(_open_sockets)
+        served += sockets.routes()
     app.add_routes(Edge(parts.settings, parts.metrics).around(served))
     return app
+
+
+async def _open_sockets(app: web.Application) -> AsyncIterator[None]:
+    app[SOCKETS].start()
+    yield
+    await app[SOCKETS].stop()
 
 
 def build(settings: Settings) -> web.Application:

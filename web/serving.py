@@ -17,6 +17,7 @@ from web.channel import Siblings
 from web.gateway import GATEWAY
 from web.life import LIFE
 from web.listening import BACKLOG, let_in_the_last
+from web.realtime.sockets import SOCKETS
 from web.server import GatewayRunner
 
 log = logging.getLogger("web")
@@ -94,9 +95,17 @@ async def stop(
     await let_in_the_last(sockets)
     for site in sites:
         await site.stop()
-    left = await runner.gateway.drain(settings.drain)
+    left = await _drain(runner, settings.drain)
     if left:
         log.warning("gateway stops: %d connections were not done after %g s", left, settings.drain)
+
+
+async def _drain(runner: GatewayRunner, seconds: float) -> int:
+    sockets = runner.app.get(SOCKETS)
+    left, _ = await asyncio.gather(
+        runner.gateway.drain(seconds), sockets.drain(seconds) if sockets is not None else asyncio.sleep(0)
+    )
+    return left
 
 
 def room_for(connections: int) -> int:

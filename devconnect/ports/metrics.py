@@ -78,6 +78,15 @@ ENDS_AGE = Metric(
     help="Seconds since all ends of sessions that Kafka had were known to this gateway.",
 )
 
+SOCKETS_OPENED = Metric(name="sockets_opened", kind="counter", help="Sockets that were let in.")
+SOCKETS_CLOSED = Metric(
+    name="sockets_closed",
+    kind="counter",
+    help="Sockets that were let in and are gone, by why: client, lost, slow, ping_timeout and others.",
+    labels=("reason",),
+)
+SOCKETS_REFUSED = Metric(name="sockets_refused", kind="counter", help="Sockets that were not let in.", labels=("code",))
+
 # The fleet.
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
 BATCH_RECORDS = Metric(
@@ -194,6 +203,9 @@ ALL: tuple[Metric, ...] = (
     NEAR_INVALIDATIONS,
     NEAR_LOSSES,
     ENDS_AGE,
+    SOCKETS_OPENED,
+    SOCKETS_CLOSED,
+    SOCKETS_REFUSED,
     RECORDS,
     BATCH_RECORDS,
     BATCH_SECONDS,
