@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import uvloop
 from msgspec import Struct
 
 from bench.gateways.entrants import gateway
@@ -31,7 +32,7 @@ IDLE, ROOM, TALKERS = 2_000, 500, 100
 RATE, WINDOW = 200.0, 8
 #: Connections before those that count: what a server loads and makes once isn't what a connection takes.
 FIRST = 50
-#: Seconds until the memory of new connections is taken, and those that many are held at least: all are pinged once.
+#: Seconds until the memory of new connections is taken at most, and that many are held: each is pinged once.
 SETTLE, HELD = 1.5, 30.0
 #: Files that a process has open beside its connections.
 FILES = 200
@@ -58,6 +59,11 @@ class Options(Struct, frozen=True, kw_only=True):
     def idle(self) -> int:
         """Connections of a round that are idle."""
         return min(IDLE, max(10, self.connections)) if self.connections else IDLE
+
+    @property
+    def settle(self) -> float:
+        """Seconds until the memory of new connections is taken."""
+        return min(SETTLE, self.seconds)
 
     @property
     def held(self) -> float:
@@ -124,7 +130,7 @@ def _end_to_end(options: Options, say: Say) -> endtoend.EndToEnd:
         ):
             server.wait()
             say("end to end: from POST to the recipient's socket, and bare round trips")
-            return asyncio.run(endtoend.measure(addresses, f"http://{LOOPBACK}:{server.port}", samples))
+            return uvloop.run(endtoend.measure(addresses, f"http://{LOOPBACK}:{server.port}", samples))
 
 
 class Contest:
@@ -204,10 +210,10 @@ class Contest:
         """Bytes a connection: that of more of them, when some have filled what was left free by the server's start."""
         count = self._options.idle
         load.do(_opening([server], count // 2))
-        load.do(Idle(seconds=SETTLE))
+        load.do(Idle(seconds=self._options.settle))
         before = server.memory()
         load.do(_opening([server], count))
-        load.do(Idle(seconds=SETTLE))
+        load.do(Idle(seconds=self._options.settle))
         found = (server.memory() - before) / count
         load.do(Close())
         return found
