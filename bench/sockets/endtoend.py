@@ -148,12 +148,15 @@ class Talk:
         began = time.monotonic()
         path = f"/v1/conversations/{self._other.user}/messages"
         headers = {"Authorization": f"Bearer {self._one.token}"}
-        async with self._http.post(self._url + path, json={"text": TEXT}, headers=headers) as answer:
-            said = await answer.text()
-            if answer.status not in (200, 201, 202):
-                raise BenchError(f"a message was answered {answer.status} {said[:200]}")
-            # A message has the id of its command.
-            return answer.headers[COMMAND], began
+        try:
+            async with self._http.post(self._url + path, json={"text": TEXT}, headers=headers) as answer:
+                said = await answer.text()
+        except aiohttp.ClientError as error:
+            raise BenchError(f"a message wasn't answered ({type(error).__name__})") from None
+        if answer.status not in (200, 201, 202):
+            raise BenchError(f"a message was answered {answer.status} {said[:200]}")
+        # A message has the id of its command.
+        return answer.headers[COMMAND], began
 
     async def _sample(self) -> float:
         message, began = await self._say()
@@ -165,9 +168,16 @@ class Talk:
 
     async def steadily(self, count: int, rate: float) -> list[float]:
         """Seconds of each, said at their time whatever became of the others."""
-        began, tasks = time.monotonic(), []
-        async with asyncio.TaskGroup() as group:
-            for number in range(count + WARM_UP):
-                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-                tasks.append(group.create_task(self._sample()))
+        began = time.monotonic()
+        tasks: list[asyncio.Task[float]] = []
+        failures: list[BaseException] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(count + WARM_UP):
+                    await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+                    tasks.append(group.create_task(self._sample()))
+        except* BenchError as several:
+            failures += several.exceptions
+        if failures:
+            raise failures[0]
         return [task.result() for task in tasks][WARM_UP:]
