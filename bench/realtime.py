@@ -203,7 +203,7 @@ class Contest:
             load.do(_opening([server], FIRST))
             load.do(Steady(rate=RATE, seconds=min(0.5, self._options.seconds)))
             load.do(Close())
-            time.sleep(0.2)
+            server.calm_down()
             yield server, load
 
     def _memory(self, server: Server, load: Load) -> float:
@@ -216,6 +216,7 @@ class Contest:
         load.do(Idle(seconds=self._options.settle))
         found = (server.memory() - before) / count
         load.do(Close())
+        server.calm_down()
         return found
 
     def _latency(self, several: list[Server], load: Load) -> Latency:

@@ -18,6 +18,8 @@ from devconnect.stack import ports, process
 
 #: Seconds that a server has until it is ready, to end by itself, and to answer.
 START, GRACE, PATIENCE = 30.0, 3.0, 10.0
+#: Seconds that it may be busy with those who have left, and between two looks; the part of a processor that is quiet.
+CALM, LOOK, QUIET = 120.0, 0.2, 0.1
 
 
 class Stall(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,18 @@ class Server:
         except psutil.NoSuchProcess:
             raise BenchError(f"it has died: {self._words()}") from None
         return float(used.user + used.system)
+
+    def calm_down(self) -> None:
+        """Until it has no more to do: those who have left are work, too. BenchError when there is no end of it."""
+        deadline, before = time.monotonic() + CALM, self.processor()
+        while True:
+            time.sleep(LOOK)
+            now = self.processor()
+            if now - before <= QUIET * LOOK:
+                return
+            if time.monotonic() > deadline:
+                raise BenchError(f"it is busy {CALM:g} s after everybody has left")
+            before = now
 
     def stall(self) -> Stall | None:
         """Since it was last asked; None where it can't say."""

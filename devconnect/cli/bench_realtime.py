@@ -26,7 +26,7 @@ def realtime_grids(report: "Report") -> Iterator[Table]:
 
 def _rounds(report: "Report") -> Table:
     title = f"{report.rounds} rounds of {report.seconds:g} s, {report.idle:,} idle, a room of {report.room}"
-    grid = Table("", "idle KB", "one to one ms", "across ms", "deliveries/s", "spread", "load", title=title)
+    grid = Table("", "idle KB", "one to one ms", "across ms", "deliveries/s", "µs", "spread", "load", title=title)
     for name, result in report.contenders.items():
         if result.memory is None:
             grid.add_row(name, "-")
@@ -37,6 +37,7 @@ def _rounds(report: "Report") -> Table:
             f"{result.one_to_one_p50_ms:.2f}, {result.one_to_one_p99_ms:.2f}",
             f"{result.across_p50_ms:.2f}, {result.across_p99_ms:.2f}",
             f"{result.fan_out_per_second:,.0f}",
+            f"{result.server_us:.1f}",
             f"{result.spread:.0%}",
             f"{result.generator_share:.0%}",
         )
