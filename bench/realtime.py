@@ -177,9 +177,11 @@ class Contest:
     def _result(self, name: str) -> Result:
         if name in self._absent:
             return Result(absent=self._absent[name])
-        if name in self._failures:
-            return Result(failure=self._failures[name])
-        return summed_up(self._turns[name], self._held.get(name))
+        if name not in self._turns:
+            return Result(failure=self._failures.get(name))
+        found = summed_up(self._turns[name], self._held.get(name))
+        found.failure = self._failures.get(name)
+        return found
 
     def _round(self, each: Entrant, number: int) -> None:
         with self._fresh(each) as (server, load):

@@ -15,8 +15,8 @@ from bench.sockets.orders import Answer, Done, Failed, Order
 from devconnect.runner.plan import ROOT
 from devconnect.stack.process import last_words
 
-#: Seconds that an order may take beside those that it asks for.
-PATIENCE = 90.0
+#: Seconds that an order may take beside those that it asks for; the generator gives up sooner where nothing moves.
+PATIENCE = 600.0
 
 
 class Load:
