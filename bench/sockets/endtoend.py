@@ -85,8 +85,10 @@ class Arrivals:
     def note(self, data: Any) -> None:
         """An event `message`. Nobody would hear an error here: one without an id is never counted, and so is missed."""
         now = time.monotonic()
-        if isinstance(data, dict) and isinstance(data.get("id"), str):
-            self._at.setdefault(data["id"], now)
+        said = data.get("data") if isinstance(data, dict) else None
+        if isinstance(said, dict) and isinstance(said.get("id"), str):
+            # A message's id is that of the command by which it was said.
+            self._at.setdefault(said["id"], now)
             self._changed.set()
 
     async def of(self, message: str) -> float:

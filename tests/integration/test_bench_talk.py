@@ -39,7 +39,7 @@ class Tiny:
         message = new_id()
         await asyncio.sleep(WAY)
         if not self._deaf:
-            await self.server.emit("message", {"id": message, **await request.json()}, to="token of other")
+            await self.server.emit("message", {"data": {"id": message, **await request.json()}}, to="token of other")
         return web.json_response({"id": message}, status=201, headers={COMMAND: message})
 
 
