@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from devconnect.domain import notifications as n, preferences as p
 from devconnect.domain.model import User
 from devconnect.events.base import Channel, Urgency
-from devconnect.events.facts import NotificationPreferences, NotificationRaised
+from devconnect.events.facts import DeliveryRequested, MailRequested, NotificationPreferences, NotificationRaised
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -106,7 +106,7 @@ class Window(Struct, frozen=True, kw_only=True):
     gatherer: str = ""
 
 
-class Circumstances(Struct, frozen=True, kw_only=True):
+class Circumstances(Struct, frozen=True):
     """What is known of a person when something is decided: their account, what is on their screens, the time."""
 
     user: User | None
@@ -134,6 +134,12 @@ def group_of(kind: str, about: Mapping[str, str]) -> str:
 def on_screen_of(about: Mapping[str, str]) -> str:
     """What somebody looks at who sees this happen; "" for nothing in particular."""
     return f"conversation:{about['conversation']}" if "conversation" in about else ""
+
+
+def window_of(raised: NotificationRaised, channel: Channel) -> str:
+    """The window that a notification falls in by a channel; "" for none."""
+    group = group_of(raised.kind, raised.about) if channel in GATHER_MS else ""
+    return window_id(raised.recipient, channel, group) if group else ""
 
 
 def decide(
@@ -239,14 +245,54 @@ def window_after(stored: Delivery, window: Window | None, seq: int) -> Window | 
     return Window(id=name, seq=seq, ends=ends, opener=stored.id)
 
 
-def urgency_of(kind: str) -> Urgency:
-    """How soon a device is woken for it."""
-    return _URGENCY.get(kind, "low")
+def when_due(held: Delivery, news: int, user: User | None, now: int) -> Delivery:
+    """What was held, as it is now that it is due: `news` is how many that it tells of weren't seen yet."""
+    if user is None or user.deleted:
+        return _left(held, Rule.ACCOUNT_CLOSED, now)
+    if not p.wants(user.notification_preferences, held.kind, held.channel):
+        return _left(held, Rule.SWITCHED_OFF, now)
+    if not news:
+        return _left(held, Rule.SEEN_ALREADY, now)
+    until = p.quiet_until(user.notification_preferences, now) if held.channel in LOUD else None
+    if until is not None:
+        return replace(held, rule=Rule.QUIET_HOURS, due=until, moved_at=now)
+    return replace(held, state="queued", count=news, moved_at=now)
 
 
-def worth_until(delivery: Delivery, now: int) -> int:
-    """When it is too late to send it."""
-    return now + (MESSAGE_WORTH_MS if delivery.kind == n.NEW_MESSAGE else WORTH_MS)
+def _left(held: Delivery, rule: Rule, now: int) -> Delivery:
+    return replace(held, state="skipped", rule=rule, moved_at=now)
+
+
+def request_of(delivery: Delivery) -> DeliveryRequested | MailRequested:
+    """What its channel is asked for; the same each time. ValueError for one that is asked for nothing."""
+    lasts = MESSAGE_WORTH_MS if delivery.kind == n.NEW_MESSAGE else WORTH_MS
+    if delivery.channel == "email":
+        return MailRequested(
+            id=delivery.id,
+            kind=delivery.kind,
+            user=delivery.user,
+            to="",
+            at=delivery.at,
+            expires_at=delivery.moved_at + lasts,
+            about=delivery.about,
+            notification=delivery.notification,
+            count=delivery.count,
+        )
+    if delivery.channel == "in_app":
+        raise ValueError("what is in the list is asked for nowhere")
+    return DeliveryRequested(
+        id=delivery.id,
+        user=delivery.user,
+        channel=delivery.channel,
+        notification=delivery.notification,
+        kind=delivery.kind,
+        at=delivery.at,
+        expires_at=delivery.moved_at + lasts,
+        about=delivery.about,
+        count=delivery.count,
+        group=delivery.group,
+        urgency=_URGENCY.get(delivery.kind, "low"),
+    )
 
 
 _URGENCY: Mapping[str, Urgency] = {

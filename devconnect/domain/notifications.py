@@ -14,6 +14,8 @@ PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of notification
 EMAIL_CHANGED = "email_changed"
 #: About the safety of the account: nothing holds these up, and nobody switches them off.
 CRITICAL = frozenset((PASSWORD_CHANGED, EMAIL_CHANGED))
+#: What a digest tells of.
+DIGESTED = frozenset((NEW_REQUEST, REQUEST_ACCEPTED, NEW_MESSAGE, *CRITICAL))
 FEED = "/v1/feed"
 DAY_MS = 24 * 3600 * 1000
 

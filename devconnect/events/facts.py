@@ -225,7 +225,7 @@ class NotificationsRead(UserEvent, frozen=True, tag="user.notifications_read"):
 
 
 class NotificationsSeen(UserEvent, frozen=True, tag="user.notifications_seen"):
-    """All notifications of the user up to `up_to`, one's id, were before their eyes; they may be unread all the same."""
+    """All notifications of the user up to `up_to`, one's id, were before their eyes; not all of them were read."""
 
     up_to: str
 
