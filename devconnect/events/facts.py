@@ -1,6 +1,8 @@
 """Every event, in the past tense. Command agents emit them, everybody else only reads them."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from devconnect.events.base import (
     Audience,
@@ -59,23 +61,23 @@ class KindSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """From `start` to `end` each day, "HH:MM" of the person's clock; past midnight where `end` is the earlier one."""
 
-    start: str
-    end: str
+    start: Annotated[str, Meta(description="HH:MM", examples=["22:30"])]
+    end: Annotated[str, Meta(description="HH:MM", examples=["07:00"])]
 
 
 class Digest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How often somebody is told, in one, of what they haven't read: at this hour of their day, weekly on Mondays."""
 
     every: DigestPeriod = "off"
-    hour: int = 8
+    hour: Annotated[int, Meta(description="0 to 23", examples=[8])] = 8
 
 
 class NotificationPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How a person wants to be told of things; `time_zone` is an IANA name, by which hours are meant."""
 
     kinds: KindSwitches = KindSwitches()
-    time_zone: str = "UTC"
-    quiet_hours: QuietHours | None = None
+    time_zone: Annotated[str, Meta(description="An IANA name.", examples=["Europe/Berlin"])] = "UTC"
+    quiet_hours: Annotated[QuietHours | None, Meta(description="When nothing makes a sound; null for never.")] = None
     digest: Digest = Digest()
 
 

@@ -273,6 +273,7 @@ KEYS = {
     "user.sign_up": "ann@x.org",
     "session.ended": "s1",
     "mail.requested": "ann",
+    "delivery.requested": "bob",
     "window.closed": "messages_per_minute|1700000040000",
     "window.part": "active_users|1699999200000|user-events|3|1700002831000|1",
     "windows.closed": "active_users|user-events|3",

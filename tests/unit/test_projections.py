@@ -209,6 +209,7 @@ def test_both_stores_show_the_same_account(events: list[f.AnyUserEvent]) -> None
         "updated_at": str(user.updated_at),
         "profile": msgspec.json.encode(user.profile).decode(),
         "privacy": msgspec.json.encode(user.privacy).decode(),
+        "notification_preferences": msgspec.json.encode(user.notification_preferences).decode(),
     }
     assert (fields.get("deleted") == "1") == user.deleted
 
