@@ -266,6 +266,7 @@ def _left(held: Delivery, rule: Rule, now: int) -> Delivery:
 def request_of(delivery: Delivery) -> DeliveryRequested | MailRequested:
     """What its channel is asked for; the same each time. ValueError for one that is asked for nothing."""
     lasts = MESSAGE_WORTH_MS if delivery.kind == n.NEW_MESSAGE else WORTH_MS
+    expires_at = (delivery.due or delivery.decided_at) + lasts
     if delivery.channel == "email":
         return MailRequested(
             id=delivery.id,
@@ -273,7 +274,7 @@ def request_of(delivery: Delivery) -> DeliveryRequested | MailRequested:
             user=delivery.user,
             to="",
             at=delivery.at,
-            expires_at=delivery.moved_at + lasts,
+            expires_at=expires_at,
             about=delivery.about,
             notification=delivery.notification,
             count=delivery.count,
@@ -287,7 +288,7 @@ def request_of(delivery: Delivery) -> DeliveryRequested | MailRequested:
         notification=delivery.notification,
         kind=delivery.kind,
         at=delivery.at,
-        expires_at=delivery.moved_at + lasts,
+        expires_at=expires_at,
         about=delivery.about,
         count=delivery.count,
         group=delivery.group,
