@@ -45,7 +45,7 @@ class DecideNotifications:
         """Raise the notifications, and ask for the mails, that these events call for."""
         events = [event for part in slices for event in part.values]
         raised = [found for event in events if (found := notifications.decide(event)) is not None]
-        raised = await self._as_wanted(await self._once(raised))
+        raised = await self._once(await self._as_wanted(raised))
         if raised:
             records = [Record(event.key.encode(), notification_events.encode(event)) for event in raised]
             await self._publisher.spread(NOTIFICATION_EVENTS.name, records)
@@ -68,11 +68,15 @@ class DecideNotifications:
         ]
 
     async def _as_wanted(self, raised: Sequence[NotificationRaised]) -> list[NotificationRaised]:
-        """Each says whether its recipient wants it in their list: whoever builds the list anew finds it there."""
+        """Those that suit their recipient, each saying whether it belongs into their list: whoever builds that anew
+        finds it there.
+        """
         users = await self._truth.load({Ref("user", each.recipient) for each in raised}) if raised else {}
         found = []
         for each in raised:
             user = user_of(users, each.recipient)
+            if not notifications.suits(each, user):
+                continue
             listed = user is None or preferences.wants(user.notification_preferences, each.kind, "in_app")
             found.append(each if listed else replace(each, listed=False))
         return found

@@ -1,5 +1,6 @@
 """Who is told of what: from an event to the notification that follows from it."""
 
+from devconnect.domain.model import User
 from devconnect.events import facts as f
 
 NEW_REQUEST = "connection_requested"
@@ -52,6 +53,13 @@ def occasion(raised: f.NotificationRaised) -> str | None:
     if raised.kind != SUGGESTIONS:
         return None
     return f"{raised.recipient}:{raised.kind}:{raised.at // DAY_MS}"
+
+
+def suits(raised: f.NotificationRaised, recipient: User | None) -> bool:
+    """Whether somebody is told of it at all: who has joined within a day is welcomed, and meets people anyway."""
+    if raised.kind != SUGGESTIONS:
+        return True
+    return recipient is not None and not recipient.deleted and raised.at - recipient.created_at >= DAY_MS
 
 
 def digest(user: str, due: int, counts: dict[str, int], *, listed: bool) -> f.NotificationRaised:

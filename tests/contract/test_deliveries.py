@@ -128,12 +128,7 @@ async def test_it_is_known_what_was_seen_or_read(db: Database) -> None:
     assert await deliveries.seen_ones([("eve", notes[0].notification)]) == set()
     reads = MongoReads(db)
     page = await reads.notifications("ada", None, 10)
-    assert [(each.read, each.seen) for each in page.items] == [
-        (True, True),
-        (False, False),
-        (False, True),
-        (False, True),
-    ]
+    assert [(each.read, each.seen) for each in page.items] == READ_AND_SEEN
     assert (await reads.unread_notifications("ada"), await reads.unseen_notifications("ada")) == (3, 1)
     assert await reads.unseen_notifications("eve") == 0
 
@@ -197,12 +192,7 @@ async def test_the_mark_of_what_was_seen_goes_forward_only(client: Client) -> No
     assert (await reads.unread_notifications("ada"), await reads.unseen_notifications("ada")) == (3, 1)
     page = await reads.notifications("ada", None, 10)
     assert page is not None
-    assert [(each.read, each.seen) for each in page.items] == [
-        (True, True),
-        (False, False),
-        (False, True),
-        (False, True),
-    ]
+    assert [(each.read, each.seen) for each in page.items] == READ_AND_SEEN
     assert await reads.unseen_notifications("eve") == 0
 
 

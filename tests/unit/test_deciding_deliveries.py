@@ -225,8 +225,9 @@ async def test_what_was_seen_is_so_in_the_deliveries_and_states_go_forward_only(
 
 
 async def test_people_to_meet_are_raised_at_the_first_log_in_of_a_day_however_often_it_is_repeated() -> None:
-    truth, publisher, occasions = MemoryTruth(), MemoryPublisher(), MemoryOccasions()
-    step = DecideNotifications(USER_EVENTS, publisher, truth, occasions)
+    desk, occasions = Desk(), MemoryOccasions()
+    publisher = desk.publisher
+    step = DecideNotifications(USER_EVENTS, publisher, desk.truth, occasions)
     logins = [
         f.UserLoggedIn(id=f"l{number}.0", seq=number, at=NOW + number, user="bob", session="s", expires_at=9)
         for number in range(3)
@@ -235,6 +236,15 @@ async def test_people_to_meet_are_raised_at_the_first_log_in_of_a_day_however_of
         await step.apply([slice_of(batch, topic=USER_EVENTS.name)])
     found = [notification_events.decode(each.value) for each in publisher.logs[NOTIFICATION_EVENTS.name, 0]]
     assert {each.cause for each in found} == {"l0.0"}
+
+
+async def test_nobody_is_told_of_people_to_meet_on_their_first_day_or_after_their_last() -> None:
+    logged_in = f.UserLoggedIn(id="l.0", seq=1, at=NOW, user="bob", session="s", expires_at=9)
+    for user in (a_user(created_at=NOW - n.DAY_MS + 1), a_user(deleted=True)):
+        desk = Desk(user)
+        step = DecideNotifications(USER_EVENTS, desk.publisher, desk.truth, MemoryOccasions())
+        await step.apply([slice_of([logged_in], topic=USER_EVENTS.name)])
+        assert desk.publisher.logs == {}
 
 
 async def test_what_is_switched_off_in_the_list_is_raised_and_not_listed() -> None:

@@ -25,6 +25,7 @@ def a_user(**fields: Any) -> User:
     usual: dict[str, Any] = {
         "notification_preferences": f.NotificationPreferences(kinds=EVERYTHING),
         "email_verified": True,
+        "created_at": 1,
     }
     return User(
         id="bob",
@@ -33,7 +34,6 @@ def a_user(**fields: Any) -> User:
         profile=f.Profile(name="Bob"),
         tier="free",
         role="member",
-        created_at=1,
         updated_at=1,
         **{**usual, **fields},
     )

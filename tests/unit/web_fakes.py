@@ -110,7 +110,6 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
         self.ends: set[str] = set()
         self.behind = False
         self.notes: list[f.NotificationRaised] = []
-        self.claims: dict[str, str] = {}
         self.seen_up_to: dict[str, str] = {}
         self.told: dict[tuple[str, str], list[Delivery]] = {}
         self.devices: dict[str, dict[str, int]] = {}
@@ -154,7 +153,7 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
 
     def happened(self, event: f.AnyEvent) -> None:
         note = notifications.decide(event)
-        if note is not None and self.claims.setdefault(notifications.occasion(note) or note.id, note.id) == note.id:
+        if note is not None and notifications.suits(note, self.user(note.recipient)):
             self.notes.append(note)
         if isinstance(event, f.NotificationsSeen):
             self.seen_up_to[event.user] = event.up_to
