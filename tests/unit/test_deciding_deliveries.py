@@ -28,7 +28,7 @@ from devconnect.events.topics import (
 )
 from devconnect.ports.deliveries import Advance
 from tests.delivery_fakes import MemoryDeliveries, MemoryDigests, MemoryFocus, MemoryOccasions
-from tests.fakes import CrashError, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
+from tests.fakes import CrashError, Hook, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
 from tests.unit.test_delivering import EVERYTHING, HOUR, NIGHT, NOW, a_user, prefers, raised
 
 
@@ -131,6 +131,41 @@ async def test_wherever_the_process_ends_each_is_decided_once_and_asked_for(step
     told = {each.id: each for each in desk.deliveries.stored.values() if each.channel == "push"}
     leaders = {each.id for each in desk.pushes()}
     assert all(name in leaders or one.into in leaders for name, one in told.items())
+
+
+def once(name: str) -> Hook:
+    """Ends the process the first time that this is done."""
+    left = [name]
+
+    def hook(step: str) -> None:
+        if left == [step]:
+            left.clear()
+            raise CrashError
+
+    return hook
+
+
+async def test_a_window_that_a_crash_has_lost_is_there_after_the_replay() -> None:
+    desk = Desk()
+    desk.deliveries.hook = once("window")
+    with pytest.raises(CrashError):
+        await desk.raised(raised())
+    assert desk.deliveries.stored_windows == {}
+    await desk.raised(raised())
+    await desk.raised(raised(number=1), offset=1)
+    assert desk.rules() == [("queued", Rule.WANTED), ("held", Rule.GATHERED)]
+
+
+async def test_what_is_due_is_asked_for_though_the_process_ends_as_it_asks() -> None:
+    desk = Desk(prefers(quiet_hours=NIGHT))
+    await desk.raised(raised())
+    desk.clock.now += 2 * HOUR
+    desk.publisher.hook = once("publish")
+    with pytest.raises(CrashError):
+        await desk.due.tick()
+    for _ in range(3):
+        await desk.due.tick()
+    assert {each.id.rpartition(":")[2] for each in desk.asked()} == {"push", "email", "webhook"}
 
 
 async def test_five_messages_of_one_conversation_are_one_push_at_once_and_one_that_counts_them() -> None:
