@@ -124,12 +124,12 @@ def test_a_room_has_everything_in_order_or_fails() -> None:
 
 async def test_an_event_may_come_before_its_answer_and_must_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     arrivals = Arrivals()
-    arrivals.note({"id": "early"})
+    arrivals.note({"data": {"id": "early"}})
     arrivals.note("no message")
     assert await arrivals.of("early") > 0
     waiting = asyncio.create_task(arrivals.of("late"))
     await asyncio.sleep(0)
-    arrivals.note({"id": "late"})
+    arrivals.note({"data": {"id": "late"}})
     assert await waiting > 0
     monkeypatch.setattr(endtoend, "PATIENCE", 0.01)
     with pytest.raises(BenchError):
