@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError
 from agents.analytics import FoldTables
 from agents.commands import DecideCommands
 from agents.erasure import EraseRelations
+from agents.inbox import FillInboxes
 from agents.limiting import Limiter
 from agents.notifications import DeliverInApp, on_events
 from agents.processing import Processor
@@ -28,6 +29,7 @@ from devconnect.events import commands as c
 from devconnect.events.topics import (
     CONNECTION_COMMANDS,
     EVENT_TOPICS,
+    INBOX_EVENTS,
     MESSAGE_COMMANDS,
     NOTIFICATION_EVENTS,
     USER_COMMANDS,
@@ -57,6 +59,8 @@ from tests.fakes import (
     MemoryTruth,
     MemoryViews,
 )
+from tests.property.inboxes import GatedFeed, GatedStore, Post
+from tests.property.people import PEOPLE
 
 PARTITIONS = 2
 COMMAND_TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
@@ -65,6 +69,7 @@ ROLES: Mapping[str, tuple[Topic, ...]] = {
     "commands": (*COMMAND_TOPICS, USER_EVENTS),
     "projections": EVENT_TOPICS,
     "notifications": (*EVENT_TOPICS, NOTIFICATION_EVENTS),
+    "inbox": (INBOX_EVENTS,),
     "analytics": EVENT_TOPICS,
 }
 
@@ -126,6 +131,7 @@ class World:
         self.changelogs: dict[str, MemoryLog] = defaultdict(lambda: MemoryLog(chunk=3))
         self.truth, self.answers, self.projections = MemoryTruth(), MemoryAnswers(), MemoryProjections()
         self.listings = MemoryListings()
+        self.post = Post(PEOPLE)
         self.committed: dict[tuple[str, TP], int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
         self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
@@ -353,6 +359,9 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
                 *((topic, on_events(topic, publisher, listings)) for topic in EVENT_TOPICS),
                 (NOTIFICATION_EVENTS, deliver),
             ]
+        case "inbox":
+            feed, store = GatedFeed(process, world.post.near), GatedStore(process, world.post.far)
+            return [(INBOX_EVENTS, FillInboxes(feed, store, NoMetrics()))]
         case _:
             views = ViewPublisher(MemoryViews())
             process.tables.update(
