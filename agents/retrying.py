@@ -38,7 +38,7 @@ class Retry:
         relations: Relations,
         *more: Step[Any],
     ) -> None:
-        """`more` are steps that need something else: the one that sends mail."""
+        """`more` are steps that need something else: those that send by mail, push or webhook."""
         self._truth = truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}

@@ -26,6 +26,7 @@ from devconnect.events.topics import EVENT_TOPICS, USER_EVENTS
 from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
 from devconnect.ports.metrics import ENDS_AGE
+from devconnect.push.vapid import vapid
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
@@ -101,6 +102,7 @@ def build(settings: Settings) -> web.Application:
         settings=settings,
         keys=keys,
         id_secret=id_secret(settings),
+        push_key=vapid(settings).public_key,
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
         scrape=lambda: _scraped(metrics, ends),
     )

@@ -8,6 +8,7 @@ import logging
 from agents.notifications import DeliverInApp, on_events
 from devconnect.events.topics import EVENT_TOPICS, MAIL_REQUESTS, NOTIFICATION_EVENTS
 from devconnect.settings import public_url
+from workers.channels import run_channels
 from workers.mail import send_mail
 from workers.runtime import Worker, main
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def wire(worker: Worker) -> None:
-    """One deciding agent an events topic, the delivery into people's lists, and the post."""
+    """One deciding agent an events topic, the delivery into people's lists, the post, push messages and webhooks."""
     for topic in EVENT_TOPICS:
         worker.add(topic, on_events(topic, worker.publisher, worker.listings))
     worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections))
@@ -27,6 +28,7 @@ def wire(worker: Worker) -> None:
     post = send_mail(settings, worker.mongo, worker.metrics)
     worker.health.stirs_with(lambda: post.tries)
     worker.add(MAIL_REQUESTS, post)
+    run_channels(worker)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from devconnect.ports.publisher import Record
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from faust_batch.producer import BatchProducer
+from workers.channels import resend
 from workers.letters import LetterLog, allowance_record, mark_record
 from workers.mail import send_mail
 from workers.publisher import BatchPublisher
@@ -277,7 +278,7 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     try:
         async with _publisher(settings) as publisher:
             stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
-            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, PrometheusMetrics())))
+            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, PrometheusMetrics()), *resend(mongo)))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

@@ -6,6 +6,7 @@ NEW_REQUEST = "connection_requested"
 REQUEST_ACCEPTED = "connection_accepted"
 NEW_MESSAGE = "message_received"
 WELCOME = "welcome"
+WEBHOOK_DISABLED = "webhook_disabled"
 
 
 def notification_id(event: f.AnyEvent) -> str:
@@ -18,6 +19,8 @@ def decide(event: f.AnyEvent) -> f.NotificationRaised | None:
     match event:
         case f.UserSignedUp():
             return _raise(event, event.user, WELCOME, {"user": event.user})
+        case f.WebhookDisabled():
+            return _raise(event, event.user, WEBHOOK_DISABLED, {"user": event.user, "webhook": event.webhook})
         case f.ConnectionRequested():
             return _raise(event, event.other, NEW_REQUEST, {"user": event.by})
         case f.ConnectionAccepted():

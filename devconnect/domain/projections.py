@@ -218,6 +218,8 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
             return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
+        case f.ChannelEvent():
+            return ()
         case _:
             return _comings_and_goings(event) or (_put(event),)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from devconnect.events.base import Command, ReportReason, Role, Tier, pair_id
+from devconnect.events.base import Command, PushEnd, ReportReason, Role, Tier, WebhookTrouble, pair_id
 from devconnect.events.facts import Privacy
 
 
@@ -184,6 +184,41 @@ class ReadNotifications(Command, frozen=True, tag="user.read_notifications"):
     notifications: tuple[str, ...]
 
 
+class SubscribePush(Command, frozen=True, tag="user.subscribe_push"):
+    """Send push messages to a browser of the actor's, as long as `session` is open. Its id is the command's id."""
+
+    endpoint: str
+    p256dh: str
+    auth: str
+    session: str
+
+
+class UnsubscribePush(Command, frozen=True, tag="user.unsubscribe_push"):
+    """Send no more of them to this one."""
+
+    subscription: str
+    reason: PushEnd = "asked"
+
+
+class AddWebhook(Command, frozen=True, tag="user.add_webhook"):
+    """Call a server of the actor's. Its id is the command's id."""
+
+    url: str
+
+
+class RemoveWebhook(Command, frozen=True, tag="user.remove_webhook"):
+    """Call this one no more."""
+
+    webhook: str
+
+
+class DisableWebhook(Command, frozen=True, tag="user.disable_webhook"):
+    """Switch one off that takes nothing."""
+
+    webhook: str
+    reason: WebhookTrouble
+
+
 class RequestConnection(Command, frozen=True, tag="connection.request"):
     """Show interest in somebody, or pass them by."""
 
@@ -347,8 +382,15 @@ UserCommand = (
     | GoOnline
     | GoOffline
     | ReadNotifications
+    | SubscribePush
+    | UnsubscribePush
+    | AddWebhook
+    | RemoveWebhook
+    | DisableWebhook
     | DeleteAccount
 )
+#: Those about where somebody is told of things.
+ChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook
 ConnectionCommand = (
     RequestConnection
     | ReviewConnection

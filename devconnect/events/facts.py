@@ -2,7 +2,19 @@
 
 from msgspec import Struct
 
-from devconnect.events.base import Audience, EndReason, Event, ReportReason, Role, Tier, pair_id
+from devconnect.events.base import (
+    Audience,
+    EndReason,
+    Event,
+    PushEnd,
+    ReportReason,
+    RequestChannel,
+    Role,
+    Tier,
+    Urgency,
+    WebhookTrouble,
+    pair_id,
+)
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -162,6 +174,47 @@ class NotificationsRead(UserEvent, frozen=True, tag="user.notifications_read"):
     """These notifications of the user are read."""
 
     notifications: tuple[str, ...]
+
+
+class ChannelEvent(UserEvent, frozen=True):
+    """Something about where a user is told of things; nobody else sees anything of it."""
+
+
+class PushSubscribed(ChannelEvent, frozen=True, tag="user.push_subscribed"):
+    """A browser takes push messages, in the place of the one that had the same `endpoint`."""
+
+    subscription: str
+    endpoint: str
+    p256dh: str
+    auth: str
+    session: str
+
+
+class PushUnsubscribed(ChannelEvent, frozen=True, tag="user.push_unsubscribed"):
+    """A browser takes none any more."""
+
+    subscription: str
+    reason: PushEnd
+
+
+class WebhookAdded(ChannelEvent, frozen=True, tag="user.webhook_added"):
+    """A server is called."""
+
+    webhook: str
+    url: str
+
+
+class WebhookRemoved(ChannelEvent, frozen=True, tag="user.webhook_removed"):
+    """A server is called no more."""
+
+    webhook: str
+
+
+class WebhookDisabled(ChannelEvent, frozen=True, tag="user.webhook_disabled"):
+    """A server is called no more until it is added again, since it takes nothing."""
+
+    webhook: str
+    reason: WebhookTrouble
 
 
 class ConnectionEvent(Event, frozen=True):
@@ -330,7 +383,9 @@ class MailRequested(
     """An e-mail is to be sent: `kind` names its template.
 
     `id` follows from the event that caused it. `ticket` and `expires_at` are those of its link, which is signed where
-    the mail is written, so that no link is in Kafka.
+    the mail is written, so that no link is in Kafka. One that tells of a `notification`, or of `count` of them, has
+    the id of its delivery, the notification's kind and `about`, and no link that expires: then `expires_at` is when it
+    is no news any more.
     """
 
     id: str
@@ -341,11 +396,42 @@ class MailRequested(
     ticket: str = ""
     expires_at: int = 0
     about: dict[str, str] = {}
+    notification: str = ""
+    count: int = 1
     v: int = 1
 
     @property
     def key(self) -> str:
         """One recipient's mail is sent in order."""
+        return self.user
+
+
+class DeliveryRequested(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="delivery.requested"
+):
+    """A person is to be told of a notification by a channel, once for each `id` (the delivery's).
+
+    `count` are told of in one, of which `notification`, `kind` and `about` name one. `at` is when it happened. It is
+    worth nothing after `expires_at`. `group` is what those are called of which a device shows the last only; "" where
+    each stands for itself.
+    """
+
+    id: str
+    user: str
+    channel: RequestChannel
+    notification: str
+    kind: str
+    at: int
+    expires_at: int
+    about: dict[str, str] = {}
+    count: int = 1
+    group: str = ""
+    urgency: Urgency = "normal"
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """One recipient's are told in order."""
         return self.user
 
 
@@ -388,6 +474,11 @@ AnyUserEvent = (
     | UserCameOnline
     | UserWentOffline
     | NotificationsRead
+    | PushSubscribed
+    | PushUnsubscribed
+    | WebhookAdded
+    | WebhookRemoved
+    | WebhookDisabled
     | UserDeleted
 )
 AnyConnectionEvent = (

@@ -52,12 +52,13 @@ notification_events: Codec[facts.NotificationRaised] = Codec(facts.NotificationR
 analytics_events: Codec[facts.WindowClosed] = Codec(facts.WindowClosed)
 session_ends: Codec[facts.SessionEnded] = Codec(facts.SessionEnded)
 mail_requests: Codec[facts.MailRequested] = Codec(facts.MailRequested)
+delivery_requests: Codec[facts.DeliveryRequested] = Codec(facts.DeliveryRequested)
 analytics_parts = PartCodec()
 
 USER_COMMANDS = Topic(
     name="user-commands",
     key="user id (sign-up: normalised e-mail)",
-    written_by="gateway",
+    written_by="gateway, notifications (for browsers and webhooks that are gone)",
     read_by="commands",
     config=_kept(7),
     codec=user_commands,
@@ -127,6 +128,22 @@ MAIL_REQUESTS = Topic(
     config=_kept(7),
     codec=mail_requests,
 )
+PUSH_REQUESTS = Topic(
+    name="push-requests",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (push)",
+    config=_kept(7),
+    codec=delivery_requests,
+)
+WEBHOOK_REQUESTS = Topic(
+    name="webhook-requests",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (webhooks)",
+    config=_kept(7),
+    codec=delivery_requests,
+)
 ANALYTICS_EVENTS = Topic(
     name="analytics-events",
     key="table and window",
@@ -183,6 +200,8 @@ REGISTRY: tuple[Topic, ...] = (
     NOTIFICATION_EVENTS,
     SESSION_ENDS,
     MAIL_REQUESTS,
+    PUSH_REQUESTS,
+    WEBHOOK_REQUESTS,
     ANALYTICS_EVENTS,
     ANALYTICS_PARTS,
     DEAD_LETTERS,

@@ -109,6 +109,13 @@ MAILS = Metric(
     help="Mails asked for, by what became of them: sent, too_old, too_many or nobody.",
     labels=("kind", "outcome"),
 )
+DELIVERIES = Metric(
+    name="deliveries",
+    kind="counter",
+    help="Tries to send a push message or to call a webhook, by what became of them: sent, put_off, shortened, dropped "
+    "(nobody there any more) or failed (given up).",
+    labels=("channel", "outcome"),
+)
 EVENT_AGE = Metric(
     name="event_age_seconds",
     kind="histogram",
@@ -202,6 +209,7 @@ ALL: tuple[Metric, ...] = (
     STOPPED,
     DECISIONS,
     MAILS,
+    DELIVERIES,
     EVENT_AGE,
     LAST_COMMIT,
     CONSUMER_LAG,

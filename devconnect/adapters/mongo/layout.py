@@ -15,6 +15,8 @@ from devconnect.domain.model import Kind
 DECISION_KEPT = timedelta(days=7)
 #: How long it is known that a mail was sent: longer than a request for one is kept in Kafka.
 MAIL_KEPT = timedelta(days=14)
+#: How long a parcel is known after it has expired: as long as a mail.
+PARCEL_KEPT = timedelta(days=14)
 
 
 class Index(Struct, frozen=True):
@@ -49,6 +51,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 USERS = "users"
 LOGINS = "logins"
+CHANNELS = "channels"
 CREDENTIALS = "credentials"
 PASSWORDS = "passwords"
 CONNECTIONS = "connections"
@@ -61,6 +64,9 @@ REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
+OUTBOX = "outbox"
+FAILING = "failing"
+DELIVERIES = "deliveries"
 AUDIT = "audit"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
@@ -72,6 +78,7 @@ LAYOUT: tuple[Collection, ...] = (
         indexes=(Index("created"),),
     ),
     Collection(name=LOGINS, id="user id", fields="model.Logins"),
+    Collection(name=CHANNELS, id="user id", fields="model.Channels"),
     Collection(name=CREDENTIALS, id="normalised e-mail address", fields="model.Reservation: user, seq"),
     Collection(name=PASSWORDS, id="user id", fields="model.Secret: seq, password_hash"),
     Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
@@ -131,12 +138,26 @@ LAYOUT: tuple[Collection, ...] = (
         fields="sent_at; k: mail_key, of a digest of the address; expires",
         indexes=(Index("k"), Index("expires", expires=True)),
     ),
+    Collection(
+        name=OUTBOX,
+        id="request:target",
+        fields="ports.outbox.Parcel; due: due_key, null once it is done with, and due_at the time in it; state: queued "
+        "or ports.outbox.End; why: of the last try; ended_at; expires",
+        indexes=(Index("due"), Index("expires", expires=True)),
+    ),
+    Collection(
+        name=FAILING,
+        id="push subscription's or webhook's id",
+        fields="since: when the first try failed after which none has succeeded; expires",
+        indexes=(Index("expires", expires=True),),
+    ),
 )
 
 #: Where the documents that commands are decided on are kept.
 COLLECTION_OF: dict[Kind, str] = {
     "user": USERS,
     "logins": LOGINS,
+    "channels": CHANNELS,
     "connection": CONNECTIONS,
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
@@ -201,6 +222,15 @@ def notification_key(user: str, notification: str) -> str:
 def mail_key(kind: str, recipient: str, at: int) -> str:
     """Sorts the mails of a kind to one recipient by when they were sent."""
     return f"{kind}:{recipient}:{at:013d}"
+
+
+#: Behind every id in a key.
+LAST = "~"
+
+
+def due_key(channel: str, at: int, parcel: str) -> str:
+    """Sorts the parcels of a channel by when they are due."""
+    return f"{channel}:{at:013d}:{parcel}"
 
 
 def audit_key(user: str, at: int, audit: str) -> str:
