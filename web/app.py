@@ -38,6 +38,7 @@ from web.life import LIFE, Life
 from web.passwords import ArgonPasswords
 from web.reads import Breaker
 from web.routes import OPERATIONS
+from web.unsubscribe import handler
 
 #: Seconds that MongoDB has to answer a read, and to be found.
 MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
@@ -50,7 +51,9 @@ def create_app(parts: Parts) -> web.Application:
     app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
-    served = [*health.routes(), *Pages(OPERATIONS, parts.settings).routes(), *routes(gateway, OPERATIONS)]
+    pages = Pages(OPERATIONS, parts.settings)
+    unsubscribe = web.post("/unsubscribe", handler(gateway, pages.unsubscribed))
+    served = [*health.routes(), *pages.routes(), unsubscribe, *routes(gateway, OPERATIONS)]
     app.add_routes(Edge(parts.settings, parts.metrics).around(served))
     return app
 

@@ -69,7 +69,7 @@ def decide(  # noqa: C901, PLR0912  # one row a command
             return _delete(command, offset, state)
         case c.GoOnline() | c.GoOffline() | c.ReadNotifications():
             return _note(command, offset, state)
-        case c.SubscribePush() | c.UnsubscribePush() | c.AddWebhook() | c.RemoveWebhook() | c.DisableWebhook():
+        case c.ChannelCommand():
             return channels.decide(command, offset, state)
 
 
@@ -180,7 +180,7 @@ def wanted(command: c.UserCommand) -> tuple[Ref, ...]:
             return (Ref("user", command.actor), Ref("logins", command.actor))
         case c.DeleteAccount():
             return (Ref("user", command.actor), Ref("logins", command.actor), Ref("channels", command.actor))
-        case c.SubscribePush() | c.UnsubscribePush() | c.AddWebhook() | c.RemoveWebhook() | c.DisableWebhook():
+        case c.ChannelCommand():
             return (Ref("user", command.actor), Ref("channels", command.actor))
         case _:
             return (Ref("user", command.actor),)

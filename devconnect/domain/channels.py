@@ -19,7 +19,7 @@ def channels_of(state: Snapshot, user: str) -> Channels:
     return found if isinstance(found, Channels) else Channels(id=user, seq=0, push={}, webhooks={})
 
 
-def decide(command: c.ChannelCommand, offset: int, state: Snapshot) -> Verdict:
+def decide(command: c.AnyChannelCommand, offset: int, state: Snapshot) -> Verdict:
     """The verdict on one of these commands."""
     if account(state, command.actor) is None:
         return user_unknown()
@@ -28,19 +28,31 @@ def decide(command: c.ChannelCommand, offset: int, state: Snapshot) -> Verdict:
         case c.SubscribePush():
             return _subscribe(command, channels, happened)
         case c.UnsubscribePush():
-            if command.subscription not in channels.push:
-                return refuse("subscription_unknown", "There is no such subscription of yours.")
-            happened.add(f.PushUnsubscribed, user=channels.id, subscription=command.subscription, reason=command.reason)
-            return accept({"subscription": command.subscription}, *happened.events)
+            return _unsubscribe(command, channels, happened)
         case c.AddWebhook():
             return _add_webhook(command, channels, happened)
         case c.RemoveWebhook():
-            if command.webhook not in channels.webhooks:
-                return _webhook_unknown()
-            happened.add(f.WebhookRemoved, user=channels.id, webhook=command.webhook)
-            return accept({"webhook": command.webhook}, *happened.events)
+            return _remove_webhook(command, channels, happened)
         case c.DisableWebhook():
             return _disable(command, channels, happened)
+        case c.MuteMail():
+            if command.mail not in channels.muted_mail:
+                happened.add(f.MailMuted, user=channels.id, mail=command.mail)
+            return accept({"muted": command.mail}, *happened.events)
+
+
+def _unsubscribe(command: c.UnsubscribePush, channels: Channels, happened: Consequences) -> Verdict:
+    if command.subscription not in channels.push:
+        return refuse("subscription_unknown", "There is no such subscription of yours.")
+    happened.add(f.PushUnsubscribed, user=channels.id, subscription=command.subscription, reason=command.reason)
+    return accept({"subscription": command.subscription}, *happened.events)
+
+
+def _remove_webhook(command: c.RemoveWebhook, channels: Channels, happened: Consequences) -> Verdict:
+    if command.webhook not in channels.webhooks:
+        return _webhook_unknown()
+    happened.add(f.WebhookRemoved, user=channels.id, webhook=command.webhook)
+    return accept({"webhook": command.webhook}, *happened.events)
 
 
 def _webhook_unknown() -> Verdict:
@@ -109,8 +121,10 @@ def _after(before: Channels, event: f.ChannelEvent | f.UserDeleted) -> Channels:
         case f.WebhookDisabled() if event.webhook in webhooks:
             off = replace(webhooks[event.webhook], disabled_at=event.at, disabled_for=event.reason)
             return replace(before, webhooks={**webhooks, event.webhook: off})
+        case f.MailMuted():
+            return replace(before, muted_mail=(*before.muted_mail, event.mail))
         case f.UserDeleted():
-            return replace(before, push={}, webhooks={})
+            return replace(before, push={}, webhooks={}, muted_mail=())
         case _:
             return before
 

@@ -92,10 +92,14 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
 
 class Channels(Document, frozen=True, kw_only=True):
-    """Where a user (`id` is theirs) is told of things besides their list and by mail; by ids of the subscriptions."""
+    """Where a user (`id` is theirs) is told of things besides their list and by mail; by ids of the subscriptions.
+
+    `muted_mail` are the kinds of mail that they have unsubscribed from.
+    """
 
     push: dict[str, PushSubscription]
     webhooks: dict[str, Webhook]
+    muted_mail: tuple[str, ...] = ()
 
 
 #: What is between two people; "removed" is what was taken back or ended, "none" what never was.

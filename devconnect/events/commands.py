@@ -184,7 +184,11 @@ class ReadNotifications(Command, frozen=True, tag="user.read_notifications"):
     notifications: tuple[str, ...]
 
 
-class SubscribePush(Command, frozen=True, tag="user.subscribe_push"):
+class ChannelCommand(Command, frozen=True):
+    """Something about where the actor is told of things."""
+
+
+class SubscribePush(ChannelCommand, frozen=True, tag="user.subscribe_push"):
     """Send push messages to a browser of the actor's, as long as `session` is open. Its id is the command's id."""
 
     endpoint: str
@@ -193,30 +197,36 @@ class SubscribePush(Command, frozen=True, tag="user.subscribe_push"):
     session: str
 
 
-class UnsubscribePush(Command, frozen=True, tag="user.unsubscribe_push"):
+class UnsubscribePush(ChannelCommand, frozen=True, tag="user.unsubscribe_push"):
     """Send no more of them to this one."""
 
     subscription: str
     reason: PushEnd = "asked"
 
 
-class AddWebhook(Command, frozen=True, tag="user.add_webhook"):
+class AddWebhook(ChannelCommand, frozen=True, tag="user.add_webhook"):
     """Call a server of the actor's. Its id is the command's id."""
 
     url: str
 
 
-class RemoveWebhook(Command, frozen=True, tag="user.remove_webhook"):
+class RemoveWebhook(ChannelCommand, frozen=True, tag="user.remove_webhook"):
     """Call this one no more."""
 
     webhook: str
 
 
-class DisableWebhook(Command, frozen=True, tag="user.disable_webhook"):
+class DisableWebhook(ChannelCommand, frozen=True, tag="user.disable_webhook"):
     """Switch one off that takes nothing."""
 
     webhook: str
     reason: WebhookTrouble
+
+
+class MuteMail(ChannelCommand, frozen=True, tag="user.mute_mail"):
+    """Send no more mails of this kind, on the strength of a link in one."""
+
+    mail: str
 
 
 class RequestConnection(Command, frozen=True, tag="connection.request"):
@@ -387,10 +397,11 @@ UserCommand = (
     | AddWebhook
     | RemoveWebhook
     | DisableWebhook
+    | MuteMail
     | DeleteAccount
 )
 #: Those about where somebody is told of things.
-ChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook
+AnyChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook | MuteMail
 ConnectionCommand = (
     RequestConnection
     | ReviewConnection

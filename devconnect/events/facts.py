@@ -217,6 +217,12 @@ class WebhookDisabled(ChannelEvent, frozen=True, tag="user.webhook_disabled"):
     reason: WebhookTrouble
 
 
+class MailMuted(ChannelEvent, frozen=True, tag="user.mail_muted"):
+    """The user has unsubscribed from the mails of this kind."""
+
+    mail: str
+
+
 class ConnectionEvent(Event, frozen=True):
     """Something that `by` did to the pair of `by` and `other`."""
 
@@ -479,6 +485,7 @@ AnyUserEvent = (
     | WebhookAdded
     | WebhookRemoved
     | WebhookDisabled
+    | MailMuted
     | UserDeleted
 )
 AnyConnectionEvent = (

@@ -20,7 +20,7 @@ class Advance(Struct, frozen=True, kw_only=True):
 
 
 class Deliveries(Protocol):
-    """Keeps deliveries. Writes move forward only and can be repeated; truth.UnavailableError when it can't be done now."""
+    """Keeps deliveries. Writes move forward only, and can be repeated; UnavailableError when it can't be done now."""
 
     async def advance(self, moves: Sequence[Advance]) -> None:
         """Say what the channels have done; of a delivery that isn't there nothing."""

@@ -106,7 +106,7 @@ DECISIONS = Metric(name="decisions", kind="counter", help="Commands decided.", l
 MAILS = Metric(
     name="mails",
     kind="counter",
-    help="Mails asked for, by what became of them: sent, too_old, too_many or nobody.",
+    help="Mails asked for, by what became of them: sent, too_old, too_many, muted or nobody.",
     labels=("kind", "outcome"),
 )
 DELIVERIES = Metric(
