@@ -240,11 +240,12 @@ class PushKeys(Body, frozen=True):
     auth: Annotated[str, Meta(max_length=32, description="16 bytes in base64url.")]
 
 
-class SubscribePush(Body, frozen=True, forbid_unknown_fields=False):
+class SubscribePush(Body, frozen=True, rename={"expiration_time": "expirationTime"}):
     """`POST /v1/me/push-subscriptions`: a browser's `PushSubscription.toJSON()`"""
 
     endpoint: Endpoint
     keys: PushKeys
+    expiration_time: Annotated[float | None, Meta(description="As the browser gives it; not looked at.")] = None
 
 
 class AddWebhook(Body, frozen=True):

@@ -9,6 +9,7 @@ from agents.notifications import DecideNotifications
 from agents.processing import Slice
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database
+from devconnect.adapters.mongo.deliveries import MongoDeliveries
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
@@ -50,6 +51,7 @@ def sending(db: Database, post: Post, *, notes: Database | None = None) -> SendM
         composer=Composer(LINKS, "https://devconnect.example"),
         clock=ManualClock(NOON),
         metrics=MemoryMetrics(),
+        deliveries=MongoDeliveries(db),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from devconnect.domain import notifications
-from devconnect.domain.notifications import NEW_MESSAGE, NEW_REQUEST, REQUEST_ACCEPTED, WELCOME
+from devconnect.domain.notifications import NEW_MESSAGE, NEW_REQUEST, REQUEST_ACCEPTED, WEBHOOK_DISABLED, WELCOME
 from devconnect.events import facts as f
 from devconnect.events.base import Event, type_of
 from tests.property.strategies import event_logs
@@ -25,6 +25,7 @@ SAMPLES: dict[str, Any] = {
 #: Who is told of what, with which words; nobody is told of any other event.
 TOLD: dict[str, tuple[str, str, dict[str, str]]] = {
     "user.signed_up": ("ann", WELCOME, {"user": "ann"}),
+    "user.webhook_disabled": ("ann", WEBHOOK_DISABLED, {"user": "ann", "webhook": "w1"}),
     "connection.requested": ("bob", NEW_REQUEST, {"user": "ann"}),
     "connection.accepted": ("bob", REQUEST_ACCEPTED, {"user": "ann"}),
     "message.sent": ("bob", NEW_MESSAGE, {"user": "ann", "conversation": "ann.bob", "message": "c7"}),
@@ -49,7 +50,7 @@ def test_nobody_is_told_of_their_own_doing(log: tuple[f.AnyEvent, ...]) -> None:
     """But welcomed they are."""
     for event in log:
         raised = notifications.decide(event)
-        if raised is not None and raised.kind != WELCOME:
+        if raised is not None and raised.kind not in (WELCOME, WEBHOOK_DISABLED):
             actor = event.sender if isinstance(event, f.MessageSent) else getattr(event, "by", None)
             assert raised.recipient != actor
             assert raised.about["user"] == actor

@@ -22,6 +22,7 @@ from devconnect.ports.truth import UnavailableError
 from tests.fakes import (
     ManualClock,
     MemoryBatch,
+    MemoryDeliveries,
     MemoryLetters,
     MemoryListings,
     MemoryMetrics,
@@ -88,6 +89,7 @@ class Fixture:
     def __init__(self) -> None:
         self.mailer, self.notes, self.truth = MemoryMailer(), MemorySentMails(), MemoryTruth()
         self.clock, self.metrics, self.publisher = ManualClock(AT), MemoryMetrics(), MemoryPublisher()
+        self.deliveries = MemoryDeliveries()
         self.step = self.post()
         self.know()
 
@@ -100,6 +102,7 @@ class Fixture:
             composer=COMPOSER,
             clock=self.clock,
             metrics=self.metrics,
+            deliveries=self.deliveries,
         )
 
     def know(self, **fields: Any) -> None:

@@ -107,7 +107,15 @@ def remove_webhook(call: AnyCall) -> c.RemoveWebhook:
 _TAG: dict[str, Any] = {"tag": "channels"}
 
 OPERATIONS: tuple[Operation, ...] = (
-    read("/v1/push-key", read_push_key, "The key for push subscriptions", who="anybody", answer=PushKey, **_TAG),
+    read(
+        "/v1/push-key",
+        read_push_key,
+        "The key for push subscriptions",
+        who="anybody",
+        answer=PushKey,
+        problems=("not_logged_in",),
+        **_TAG,
+    ),
     read(
         "/v1/me/push-subscriptions",
         read_push_subscriptions,
