@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.mail import SendMail
@@ -15,6 +16,7 @@ from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.smtp.client import SmtpMailer
 from devconnect.domain.mail import HOUR_MS
+from devconnect.domain.model import Channels
 from devconnect.events import facts as f
 from devconnect.events.topics import MAIL_REQUESTS, USER_EVENTS, mail_requests
 from devconnect.links import Links
@@ -164,6 +166,34 @@ async def test_mails_of_one_kind_to_one_address_are_counted_since_a_time(db: Dat
     assert await notes.recent("verify_email", "eve@example.org", NOON, 3) == 0
     assert await notes.sent(["m1", "m9"]) == {"m1"}
     assert await notes.sent([]) == set()
+
+
+async def test_a_mail_that_tells_of_something_goes_to_a_proven_address_until_one_has_had_enough(
+    db: Database, post: Post
+) -> None:
+    def asked(*names: str) -> list[Slice[f.MailRequested]]:
+        usual: dict[str, Any] = {"kind": "message_received", "to": "", "at": NOON, "about": {"user": "bob"}}
+        found = [f.MailRequested(id=f"{n}{i}", user=n, notification="n", **usual) for i, n in enumerate(names)]
+        return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
+
+    ada, bob = a_user("ada"), a_user("bob")
+    proven = {name: getattr(ada, name) for name in type(ada).__struct_fields__} | {"email_verified": True}
+    muted = Channels(id="ada", seq=1, push={}, webhooks={}, muted_mail=("message_received",))
+    await db[layout.DELIVERIES].insert_many([{"_id": name, "state": "queued"} for name in ("ada0", "bob1", "ada0x")])
+    await MongoTruth(db).save([type(ada)(**proven), type(bob)(**proven | {"id": "bob", "email_verified": False})])
+    await sending(db, post).apply(asked("ada", "bob"))
+    assert post.recipients == ["ada@example.org"]
+    token = post.messages[0]["List-Unsubscribe"].partition("token=")[2][:-1]
+    link = LINKS.read("unsubscribe", token, NOON)
+    assert link is not None
+    assert (link.user, link.ticket) == ("ada", "message_received")
+    await MongoTruth(db).save([muted])
+    later = asked("ada")
+    later[0].values[0] = msgspec.structs.replace(later[0].values[0], id="ada0x")
+    await sending(db, post).apply(later)
+    assert post.recipients == ["ada@example.org"]
+    states = {fields["_id"]: fields["state"] for fields in await db[layout.DELIVERIES].find().to_list(None)}
+    assert states == {"ada0": "sent", "bob1": "skipped", "ada0x": "skipped"}
 
 
 class FailingNotes(Failing):
