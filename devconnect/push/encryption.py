@@ -15,9 +15,9 @@ POINT, AUTH = 65, 16
 
 
 def encrypt(payload: bytes, p256dh: str, auth: str) -> bytes:
-    """The body of a push message; ValueError when the payload is too long, or a key is none."""
-    if len(payload) > PAYLOAD_MAX:
-        raise ValueError(f"a payload has at most {PAYLOAD_MAX} bytes, not {len(payload)}")
+    """The body of a push message; ValueError when the payload is empty or too long, or a key is none."""
+    if not 0 < len(payload) <= PAYLOAD_MAX:
+        raise ValueError(f"a payload has a byte, and at most {PAYLOAD_MAX} bytes, not {len(payload)}")
     body: bytes = http_ece.encrypt(
         payload,
         private_key=ec.generate_private_key(ec.SECP256R1()),

@@ -121,7 +121,7 @@ def test_what_an_answer_means(status: int, push: str, webhook: str) -> None:
     assert push_outcome(503, "", 7.0).after_ms == 7000
 
 
-@given(st.binary(max_size=PAYLOAD_MAX), st.integers(1, 50))
+@given(st.binary(min_size=1, max_size=PAYLOAD_MAX), st.integers(1, 50))
 def test_what_is_encrypted_for_a_browser_it_can_read(payload: bytes, number: int) -> None:
     browser = Browser(number)
     body = encrypt(payload, text(browser.point), text(browser.auth))
@@ -134,6 +134,8 @@ def test_what_is_encrypted_for_a_browser_it_can_read(payload: bytes, number: int
 def test_what_does_not_fit_is_refused() -> None:
     browser = Browser()
     assert len(encrypt(b"x" * PAYLOAD_MAX, text(browser.point), text(browser.auth))) == BODY_MAX
+    with pytest.raises(ValueError, match="at most"):
+        encrypt(b"", text(browser.point), text(browser.auth))
     with pytest.raises(ValueError, match="at most"):
         encrypt(b"x" * (PAYLOAD_MAX + 1), text(browser.point), text(browser.auth))
 

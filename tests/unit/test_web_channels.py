@@ -9,6 +9,7 @@ from devconnect.domain.channels import MOST_PUSH, MOST_WEBHOOKS
 from devconnect.domain.model import Channels, Ref
 from devconnect.events.commands import DisableWebhook
 from devconnect.events.facts import MailRequested
+from devconnect.events.topics import USER_COMMANDS
 from devconnect.links import Links
 from devconnect.mail.compose import Composer
 from devconnect.webhook_secrets import WebhookSecrets
@@ -109,7 +110,8 @@ async def test_webhooks_are_so_many_at_most_and_go_when_they_are_told_to(ada: Pe
 
 async def test_whose_webhook_is_switched_off_sees_why_and_is_told(house: House, ada: Person) -> None:
     made = (await ada.ask("POST", HOOKS, {"url": "https://example.com/1"})).json["id"]
-    house.world.decide(DisableWebhook(id="d" * 32, actor=ada.id, at=5, webhook=made, reason="failing"))
+    command = DisableWebhook(id="d" * 32, actor=ada.id, at=5, webhook=made, reason="failing")
+    await house.world.send(USER_COMMANDS.name, ada.id, USER_COMMANDS.encode(command))
     [listed] = (await ada.ask("GET", HOOKS)).json["items"]
     assert (listed["disabled"], listed["disabled_at"]) == ("failing", 5)
     assert house.world.notes[-1].kind == "webhook_disabled"
