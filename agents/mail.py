@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from agents.processing import Slice
 from devconnect.domain import mail as rules
-from devconnect.domain.model import Channels, Ref, Snapshot, User
+from devconnect.domain.model import Ref, Snapshot, User
+from devconnect.domain.preferences import wants
 from devconnect.events.facts import MailRequested
 from devconnect.events.topics import mail_requests
 from devconnect.mail.compose import Composer
@@ -124,14 +125,14 @@ class SendMail:
         """Returns what became of it."""
         found = state.get(Ref("user", request.user))
         user = found if isinstance(found, User) else None
-        channels = state.get(Ref("channels", request.user))
         now = self._clock.now_ms()
         if now >= rules.good_until(request):
             return "too_old"
         to = rules.recipient(request, user)
         if not to:
             return "nobody"
-        if isinstance(channels, Channels) and request.kind in channels.muted_mail:
+        # They may have unsubscribed since it was asked for.
+        if request.notification and user and not wants(user.notification_preferences, request.kind, "email"):
             return "muted"
         most = rules.MOST_AN_HOUR
         if await self._sent.recent(request.kind, to, now - rules.HOUR_MS, most) >= most:
@@ -166,8 +167,6 @@ class SendMail:
 def _refs(request: MailRequested) -> set[Ref]:
     """The documents that a mail takes."""
     refs = {Ref("user", request.user)}
-    if request.kind in rules.NOTIFYING:
-        refs.add(Ref("channels", request.user))
     if about := request.about.get("user"):
         refs.add(Ref("user", about))
     return refs

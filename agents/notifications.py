@@ -1,22 +1,28 @@
 """Decides who is told of what, in their list and by mail, and puts it into their list."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
+from agents.deliveries import DecideDeliveries, KeepDeliveries, user_of
 from agents.processing import Slice, Step
 from agents.search import IndexMessages, ListTalks
 from agents.several import Several
-from devconnect.domain import mail, notifications, projections
+from devconnect.domain import mail, notifications, preferences, projections
+from devconnect.domain.model import Ref
 from devconnect.domain.projections import AddNotification
 from devconnect.events.facts import AnyEvent, NotificationRaised
 from devconnect.events.topics import (
     MAIL_REQUESTS,
     MESSAGE_EVENTS,
     NOTIFICATION_EVENTS,
+    USER_EVENTS,
     Topic,
     mail_requests,
     notification_events,
 )
+from devconnect.ports.deliveries import Deliveries, Digests, Occasions
 from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
@@ -26,17 +32,20 @@ from devconnect.ports.truth import Truth
 class DecideNotifications:
     """From the events of one topic to `notification-events` and `mail-requests`, keyed by recipient."""
 
-    def __init__(self, topic: Topic, publisher: Publisher) -> None:
+    def __init__(self, topic: Topic, publisher: Publisher, truth: Truth, occasions: Occasions) -> None:
         if topic.codec is None:
             raise ValueError(f"{topic.name} has no codec")
         self.name = f"notify-{topic.name}"
         self.codec = topic.codec
         self._publisher = publisher
+        self._truth = truth
+        self._occasions = occasions
 
     async def apply(self, slices: Sequence[Slice[AnyEvent]]) -> None:
         """Raise the notifications, and ask for the mails, that these events call for."""
         events = [event for part in slices for event in part.values]
         raised = [found for event in events if (found := notifications.decide(event)) is not None]
+        raised = await self._as_wanted(await self._once(raised))
         if raised:
             records = [Record(event.key.encode(), notification_events.encode(event)) for event in raised]
             await self._publisher.spread(NOTIFICATION_EVENTS.name, records)
@@ -44,6 +53,29 @@ class DecideNotifications:
         if asked:
             records = [Record(request.key.encode(), mail_requests.encode(request)) for request in asked]
             await self._publisher.spread(MAIL_REQUESTS.name, records)
+
+    async def _once(self, raised: Sequence[NotificationRaised]) -> list[NotificationRaised]:
+        """Without those that another event has raised before, on the same occasion."""
+        wanted: dict[str, str] = {}
+        for each in raised:
+            if (occasion := notifications.occasion(each)) is not None:
+                wanted.setdefault(occasion, each.cause)
+        winners = await self._occasions.claim(wanted) if wanted else {}
+        return [
+            each
+            for each in raised
+            if (occasion := notifications.occasion(each)) is None or winners[occasion] == each.cause
+        ]
+
+    async def _as_wanted(self, raised: Sequence[NotificationRaised]) -> list[NotificationRaised]:
+        """Each says whether its recipient wants it in their list: whoever builds the list anew finds it there."""
+        users = await self._truth.load({Ref("user", each.recipient) for each in raised}) if raised else {}
+        found = []
+        for each in raised:
+            user = user_of(users, each.recipient)
+            listed = user is None or preferences.wants(user.notification_preferences, each.kind, "in_app")
+            found.append(each if listed else replace(each, listed=False))
+        return found
 
 
 class DeliverInApp:
@@ -63,9 +95,25 @@ class DeliverInApp:
         await self._store.apply(updates)
 
 
-def on_events(topic: Topic, publisher: Publisher, listings: Listings) -> Step[Any]:
+class Telling(NamedTuple):
+    """What the notification workers know by, besides what they read."""
+
+    truth: Truth
+    occasions: Occasions
+    deliveries: Deliveries
+    digests: Digests
+
+
+def on_events(topic: Topic, publisher: Publisher, listings: Listings, telling: Telling) -> Step[Any]:
     """What the notification workers do with the events of a topic."""
-    notify = DecideNotifications(topic, publisher)
+    notify = DecideNotifications(topic, publisher, telling.truth, telling.occasions)
+    if topic is USER_EVENTS:
+        return Several(KeepDeliveries(telling.deliveries, telling.digests), then=notify)
     if topic is not MESSAGE_EVENTS:
         return notify
     return Several(ListTalks(listings), IndexMessages(listings), then=notify)
+
+
+def on_notifications(deliver: DeliverInApp, decide: DecideDeliveries) -> Step[NotificationRaised]:
+    """What they do with notifications: into the list first, so that whoever is told otherwise finds it there."""
+    return Several(deliver, then=decide)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.erasure import EraseRelations
-from agents.notifications import DeliverInApp, on_events
+from agents.notifications import DeliverInApp, Telling, on_events
 from agents.processing import Step
 from agents.projections import ProjectEvents
 from agents.slices import Slice
@@ -17,7 +17,6 @@ from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.reads import Relations
-from devconnect.ports.truth import Truth
 
 TOPICS = {topic.name: topic for topic in REGISTRY}
 
@@ -31,22 +30,22 @@ class Retry:
 
     def __init__(
         self,
-        truth: Truth,
+        telling: Telling,
         publisher: Publisher,
         projections: Projections,
         listings: Listings,
         relations: Relations,
         *more: Step[Any],
     ) -> None:
-        """`more` are steps that need something else: those that send by mail, push or webhook."""
-        self._truth = truth
+        """`more` are steps that need something else: those that send by a channel, or decide who is told how."""
+        self._truth = truth = telling.truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
             self._ways[f"decide-{name}"] = self._decide
         steps: list[Step[Any]] = [DeliverInApp(truth, projections), EraseRelations(relations, publisher), *more]
         for topic in EVENT_TOPICS:
-            steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings)]
+            steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings, telling)]
         for step in steps:
             self._ways[step.name] = self._applying(step)
 

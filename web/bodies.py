@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain import normalise, outbound
 from devconnect.events.base import ReportReason, Role, Tier
-from web.patterns import NOT_BLANK
+from web.patterns import NOT_BLANK, NOTIFICATION_ID
 from web.problems import bad_field
 
 Email = Annotated[
@@ -79,6 +79,10 @@ Endpoint = Annotated[
 ]
 NotificationIds = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100, description="Their ids.")
+]
+
+NotificationId = Annotated[
+    str, Meta(pattern=NOTIFICATION_ID, max_length=100, description="The id of a notification, as its list has it.")
 ]
 
 
@@ -252,6 +256,12 @@ class AddWebhook(Body, frozen=True):
     """`POST /v1/me/webhooks`"""
 
     url: Endpoint
+
+
+class SeeNotifications(Body, frozen=True):
+    """`POST /v1/me/notifications/seen`"""
+
+    up_to: NotificationId
 
 
 class ReadNotifications(Body, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from devconnect.events.commands import MuteMail
+from devconnect.events.commands import SwitchNotifications
 from web.console.pages import form
 from web.gateway import Gateway
 
@@ -17,7 +17,8 @@ def handler(gateway: Gateway, done: str) -> Callable[[web.Request], Awaitable[we
         order = gateway.commander.order(request, link.user, link.ticket)
         # Counted for the one whose link it is: providers unsubscribe many people from one address.
         await gateway.limits.take("writes", "free", link.user, order.id)
-        await gateway.commander.ask(MuteMail(**order.common(link.user), mail=link.ticket), order.wait)
+        command = SwitchNotifications(**order.common(link.user), kind=link.ticket, channel="email", on=False)
+        await gateway.commander.ask(command, order.wait)
         return form(done)
 
     return unsubscribe

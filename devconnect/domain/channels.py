@@ -35,10 +35,6 @@ def decide(command: c.AnyChannelCommand, offset: int, state: Snapshot) -> Verdic
             return _remove_webhook(command, channels, happened)
         case c.DisableWebhook():
             return _disable(command, channels, happened)
-        case c.MuteMail():
-            if command.mail not in channels.muted_mail:
-                happened.add(f.MailMuted, user=channels.id, mail=command.mail)
-            return accept({"muted": command.mail}, *happened.events)
 
 
 def _unsubscribe(command: c.UnsubscribePush, channels: Channels, happened: Consequences) -> Verdict:
@@ -121,10 +117,8 @@ def _after(before: Channels, event: f.ChannelEvent | f.UserDeleted) -> Channels:
         case f.WebhookDisabled() if event.webhook in webhooks:
             off = replace(webhooks[event.webhook], disabled_at=event.at, disabled_for=event.reason)
             return replace(before, webhooks={**webhooks, event.webhook: off})
-        case f.MailMuted():
-            return replace(before, muted_mail=(*before.muted_mail, event.mail))
         case f.UserDeleted():
-            return replace(before, push={}, webhooks={}, muted_mail=())
+            return replace(before, push={}, webhooks={})
         case _:
             return before
 

@@ -10,7 +10,7 @@ RESET_PASSWORD = "reset_password"  # noqa: S105  # a kind of mail
 PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of mail
 EMAIL_CHANGED = "email_changed"
 #: Mails that tell of notifications: each kind can be unsubscribed from, and goes to proven addresses only.
-NOTIFYING = (n.NEW_REQUEST, n.REQUEST_ACCEPTED, n.NEW_MESSAGE, n.WELCOME, "suggestions", "digest")
+NOTIFYING = (n.NEW_REQUEST, n.REQUEST_ACCEPTED, n.NEW_MESSAGE, n.WELCOME, n.SUGGESTIONS, n.DIGEST)
 
 HOUR_MS = 3_600_000
 #: Milliseconds after which a mail without a link is no news any more.

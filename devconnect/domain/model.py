@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from devconnect.events.base import ReportReason, Role, Tier, WebhookTrouble
-from devconnect.events.facts import AnyEvent, Privacy, Profile
+from devconnect.events.facts import AnyEvent, NotificationPreferences, Privacy, Profile
 
 Kind = Literal["user", "logins", "channels", "connection", "conversation", "message", "report", "audit"]
 
@@ -45,6 +45,7 @@ class User(Document, frozen=True, kw_only=True):
     updated_at: int
     email_verified: bool = False
     privacy: Privacy = Privacy()
+    notification_preferences: NotificationPreferences = NotificationPreferences()
     verification: Ticket | None = None
     reset: Ticket | None = None
     deleted: bool = False
@@ -92,14 +93,10 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
 
 class Channels(Document, frozen=True, kw_only=True):
-    """Where a user (`id` is theirs) is told of things besides their list and by mail; by ids of the subscriptions.
-
-    `muted_mail` are the kinds of mail that they have unsubscribed from.
-    """
+    """Where a user (`id` is theirs) is told of things besides their list and by mail; by ids of the subscriptions."""
 
     push: dict[str, PushSubscription]
     webhooks: dict[str, Webhook]
-    muted_mail: tuple[str, ...] = ()
 
 
 #: What is between two people; "removed" is what was taken back or ended, "none" what never was.

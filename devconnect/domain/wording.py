@@ -8,8 +8,10 @@ _ONE = {
     n.NEW_MESSAGE: "{name} has written to you",
     n.WELCOME: "Welcome to DevConnect",
     n.WEBHOOK_DISABLED: "A webhook of yours was switched off",
-    "suggestions": "People whom you may like to meet",
-    "digest": "What you haven't read yet",
+    n.PASSWORD_CHANGED: "Your password was changed",
+    n.EMAIL_CHANGED: "Your e-mail address was changed",
+    n.SUGGESTIONS: "People whom you may like to meet",
+    n.DIGEST: "What you haven't read yet",
 }
 _MANY = {
     n.NEW_REQUEST: "{count} people would like to connect",

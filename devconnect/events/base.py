@@ -25,6 +25,7 @@ PushEnd = Literal["asked", "gone", "session_over", "too_many"]
 #: Why a webhook is switched off: it has taken nothing for days, or it says that it is there no more, or is
 #: nowhere that we may call.
 WebhookTrouble = Literal["failing", "gone"]
+DigestPeriod = Literal["off", "daily", "weekly"]
 #: Why somebody is reported.
 ReportReason = Literal["spam", "harassment", "impersonation", "inappropriate", "other"]
 

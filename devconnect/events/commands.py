@@ -4,8 +4,8 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from devconnect.events.base import Command, PushEnd, ReportReason, Role, Tier, WebhookTrouble, pair_id
-from devconnect.events.facts import Privacy
+from devconnect.events.base import Channel, Command, PushEnd, ReportReason, Role, Tier, WebhookTrouble, pair_id
+from devconnect.events.facts import NotificationPreferences, Privacy
 
 
 class SignUp(Command, frozen=True, tag="user.sign_up"):
@@ -121,6 +121,20 @@ class ChangePrivacy(Command, frozen=True, tag="user.change_privacy"):
     privacy: Privacy
 
 
+class ChangeNotificationPreferences(Command, frozen=True, tag="user.change_notification_preferences"):
+    """Say how one wants to be told of things, whole."""
+
+    preferences: NotificationPreferences
+
+
+class SwitchNotifications(Command, frozen=True, tag="user.switch_notifications"):
+    """Be told of one kind of thing by one channel, or no more; the rest of the preferences stays."""
+
+    kind: str
+    channel: Channel
+    on: bool
+
+
 class DeleteAccount(Command, frozen=True, tag="user.delete_account"):
     """Close the actor's account; the gateway has checked the password."""
 
@@ -223,10 +237,10 @@ class DisableWebhook(ChannelCommand, frozen=True, tag="user.disable_webhook"):
     reason: WebhookTrouble
 
 
-class MuteMail(ChannelCommand, frozen=True, tag="user.mute_mail"):
-    """Send no more mails of this kind, on the strength of a link in one."""
+class SeeNotifications(Command, frozen=True, tag="user.see_notifications"):
+    """All own notifications up to `up_to`, one's id, were before the actor's eyes."""
 
-    mail: str
+    up_to: str
 
 
 class RequestConnection(Command, frozen=True, tag="connection.request"):
@@ -387,6 +401,8 @@ UserCommand = (
     | ConfirmEmail
     | ChangeProfile
     | ChangePrivacy
+    | ChangeNotificationPreferences
+    | SwitchNotifications
     | ChangeTier
     | ChangeRole
     | GoOnline
@@ -397,11 +413,11 @@ UserCommand = (
     | AddWebhook
     | RemoveWebhook
     | DisableWebhook
-    | MuteMail
+    | SeeNotifications
     | DeleteAccount
 )
 #: Those about where somebody is told of things.
-AnyChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook | MuteMail
+AnyChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook
 ConnectionCommand = (
     RequestConnection
     | ReviewConnection

@@ -1,9 +1,12 @@
 """Every event, in the past tense. Command agents emit them, everybody else only reads them."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from devconnect.events.base import (
     Audience,
+    DigestPeriod,
     EndReason,
     Event,
     PushEnd,
@@ -35,6 +38,49 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=
     photo_url: Audience = "everybody"
     presence: Audience = "connections"
     discoverable: bool = True
+
+
+class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """By which channels somebody is told of one kind of thing."""
+
+    in_app: bool = True
+    push: bool = True
+    email: bool = False
+    webhook: bool = True
+
+
+class KindSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """The same for each kind that can be switched: what is about the account's safety can't."""
+
+    connection_requested: Switches = Switches(email=True)
+    connection_accepted: Switches = Switches()
+    message_received: Switches = Switches()
+    welcome: Switches = Switches(push=False)
+    suggestions: Switches = Switches(push=False, webhook=False)
+    digest: Switches = Switches(in_app=False, push=False, email=True, webhook=False)
+
+
+class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """From `start` to `end` each day, "HH:MM" of the person's clock; past midnight where `end` is the earlier one."""
+
+    start: Annotated[str, Meta(description="HH:MM", examples=["22:30"])]
+    end: Annotated[str, Meta(description="HH:MM", examples=["07:00"])]
+
+
+class Digest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How often somebody is told, in one, of what they haven't read: at this hour of their day, weekly on Mondays."""
+
+    every: DigestPeriod = "off"
+    hour: Annotated[int, Meta(description="0 to 23", examples=[8])] = 8
+
+
+class NotificationPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How a person wants to be told of things; `time_zone` is an IANA name, by which hours are meant."""
+
+    kinds: KindSwitches = KindSwitches()
+    time_zone: Annotated[str, Meta(description="An IANA name.", examples=["Europe/Berlin"])] = "UTC"
+    quiet_hours: Annotated[QuietHours | None, Meta(description="When nothing makes a sound; null for never.")] = None
+    digest: Digest = Digest()
 
 
 class UserEvent(Event, frozen=True):
@@ -127,6 +173,12 @@ class PrivacyChanged(UserEvent, frozen=True, tag="user.privacy_changed"):
     privacy: Privacy
 
 
+class NotificationPreferencesChanged(UserEvent, frozen=True, tag="user.notification_preferences_changed"):
+    """How they want to be told of things is now this, whole."""
+
+    preferences: NotificationPreferences
+
+
 class UserDeleted(UserEvent, frozen=True, tag="user.deleted"):
     """The account is closed and its data gone; `email` may be taken by somebody else."""
 
@@ -217,10 +269,10 @@ class WebhookDisabled(ChannelEvent, frozen=True, tag="user.webhook_disabled"):
     reason: WebhookTrouble
 
 
-class MailMuted(ChannelEvent, frozen=True, tag="user.mail_muted"):
-    """The user has unsubscribed from the mails of this kind."""
+class NotificationsSeen(UserEvent, frozen=True, tag="user.notifications_seen"):
+    """All notifications of the user up to `up_to`, one's id, were before their eyes; not all of them were read."""
 
-    mail: str
+    up_to: str
 
 
 class ConnectionEvent(Event, frozen=True):
@@ -353,7 +405,8 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     """Somebody is to be told of something.
 
     `notification` sorts by time and is unique a recipient; it follows from the event that caused it, so a replay
-    raises the same one. `about` names what it is about: a user, and for a message its conversation and id.
+    raises the same one. `about` names what it is about: a user, and for a message its conversation and id; of a digest,
+    how many of each kind. It isn't `listed` where its recipient wants none of the kind in their list.
     """
 
     notification: str
@@ -361,6 +414,7 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     kind: str
     cause: str
     about: dict[str, str]
+    listed: bool = True
 
     @property
     def key(self) -> str:
@@ -475,6 +529,7 @@ AnyUserEvent = (
     | EmailChanged
     | ProfileChanged
     | PrivacyChanged
+    | NotificationPreferencesChanged
     | TierChanged
     | RoleChanged
     | UserCameOnline
@@ -485,7 +540,7 @@ AnyUserEvent = (
     | WebhookAdded
     | WebhookRemoved
     | WebhookDisabled
-    | MailMuted
+    | NotificationsSeen
     | UserDeleted
 )
 AnyConnectionEvent = (

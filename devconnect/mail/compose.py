@@ -40,8 +40,9 @@ KINDS: dict[str, Kind] = {
     n.REQUEST_ACCEPTED: Kind("You have a new connection", muted=True),
     n.NEW_MESSAGE: Kind("You have a new message", muted=True),
     n.WELCOME: Kind("Welcome", muted=True),
-    "suggestions": Kind("People whom you may like to meet", muted=True),
-    "digest": Kind("What you haven't read yet", muted=True),
+    n.WEBHOOK_DISABLED: Kind("A webhook of yours was switched off"),
+    n.SUGGESTIONS: Kind("People whom you may like to meet", muted=True),
+    n.DIGEST: Kind("What you haven't read yet", muted=True),
 }
 
 

@@ -79,6 +79,12 @@ ENDS_AGE = Metric(
 )
 
 # The fleet.
+DELIVERIES = Metric(
+    name="deliveries_decided",
+    kind="counter",
+    help="Notifications decided for a channel, by the rule that did.",
+    labels=("channel", "rule"),
+)
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
 BATCH_RECORDS = Metric(
     name="batch_records", kind="histogram", help="Records a batch.", labels=("agent",), buckets=BATCH

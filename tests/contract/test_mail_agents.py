@@ -16,7 +16,7 @@ from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.smtp.client import SmtpMailer
 from devconnect.domain.mail import HOUR_MS
-from devconnect.domain.model import Channels
+from devconnect.domain.preferences import switched
 from devconnect.events import facts as f
 from devconnect.events.topics import MAIL_REQUESTS, USER_EVENTS, mail_requests
 from devconnect.links import Links
@@ -35,7 +35,8 @@ from tests.contract.mongo_fixtures import (
     timed,
 )
 from tests.contract.smtp_fixtures import Post, post, words
-from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
+from tests.delivery_fakes import MemoryOccasions
+from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
 
 __all__ = ["db", "mongo_server", "own_server", "post"]
 
@@ -61,7 +62,8 @@ async def requested(*events: f.AnyEvent) -> list[Slice[f.MailRequested]]:
     """What these events bring to `mail-requests`, as its agent gets it."""
     publisher = MemoryPublisher()
     records = [MemoryRecord(0, None, None)] * len(events)
-    await DecideNotifications(USER_EVENTS, publisher).apply([Slice(USER_EVENTS.name, 0, records, events)])
+    step = DecideNotifications(USER_EVENTS, publisher, MemoryTruth(), MemoryOccasions())
+    await step.apply([Slice(USER_EVENTS.name, 0, records, events)])
     found = [mail_requests.decode(record.value) for record in publisher.logs[MAIL_REQUESTS.name, 0]]
     return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
 
@@ -177,8 +179,11 @@ async def test_a_mail_that_tells_of_something_goes_to_a_proven_address_until_one
         return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
 
     ada, bob = a_user("ada"), a_user("bob")
-    proven = {name: getattr(ada, name) for name in type(ada).__struct_fields__} | {"email_verified": True}
-    muted = Channels(id="ada", seq=1, push={}, webhooks={}, muted_mail=("message_received",))
+    on = switched(ada.notification_preferences, "message_received", "email", on=True)
+    proven = {name: getattr(ada, name) for name in type(ada).__struct_fields__} | {
+        "email_verified": True,
+        "notification_preferences": on,
+    }
     await db[layout.DELIVERIES].insert_many([{"_id": name, "state": "queued"} for name in ("ada0", "bob1", "ada0x")])
     await MongoTruth(db).save([type(ada)(**proven), type(bob)(**proven | {"id": "bob", "email_verified": False})])
     await sending(db, post).apply(asked("ada", "bob"))
@@ -187,7 +192,8 @@ async def test_a_mail_that_tells_of_something_goes_to_a_proven_address_until_one
     link = LINKS.read("unsubscribe", token, NOON)
     assert link is not None
     assert (link.user, link.ticket) == ("ada", "message_received")
-    await MongoTruth(db).save([muted])
+    off = switched(ada.notification_preferences, "message_received", "email", on=False)
+    await MongoTruth(db).save([type(ada)(**proven | {"seq": ada.seq + 1, "notification_preferences": off})])
     later = asked("ada")
     later[0].values[0] = msgspec.structs.replace(later[0].values[0], id="ada0x")
     await sending(db, post).apply(later)

@@ -28,13 +28,11 @@ OTHERS: tuple[type[Struct], ...] = (
     Published,
 )
 TAGS = {kind.__struct_config__.tag: kind for kind in (*COMMANDS, *EVENTS, *OTHERS)}
+FAMILIES = {"user", "connection", "message", "notification", "session", "mail", "delivery", "window", "windows"}
 #: One record of each type as it is written. A change here is a change for everything that is in Kafka already:
 #: raise `v` and give the codec a lift, unless the old records can still be read.
 GOLDEN: list[dict[str, Any]] = json.loads(Path(__file__).with_name("golden_records.json").read_text())
-#: Each once: push messages and webhooks are asked for alike.
-CODECS: list[Codec[Any]] = list(dict.fromkeys(topic.codec for topic in t.REGISTRY if topic.codec is not None))
-
-FAMILIES = {"user", "connection", "message", "notification", "session", "mail", "delivery", "window", "windows"}
+CODECS: list[Codec[Any]] = list({id(topic.codec): topic.codec for topic in t.REGISTRY if topic.codec}.values())
 
 golden = pytest.mark.parametrize("record", GOLDEN, ids=lambda record: record["type"])
 
@@ -88,17 +86,7 @@ def test_every_type_has_a_name_of_its_own_in_one_of_the_families() -> None:
     assert len(TAGS) == len(COMMANDS) + len(EVENTS) + len(OTHERS)
     for tag in TAGS:
         family, _, name = tag.partition(".")
-        assert family in {
-            "user",
-            "connection",
-            "message",
-            "notification",
-            "session",
-            "mail",
-            "delivery",
-            "window",
-            "windows",
-        }
+        assert family in FAMILIES
         assert name
 
 
@@ -285,7 +273,7 @@ KEYS = {
     "user.sign_up": "ann@x.org",
     "session.ended": "s1",
     "mail.requested": "ann",
-    "delivery.requested": "ann",
+    "delivery.requested": "bob",
     "window.closed": "messages_per_minute|1700000040000",
     "window.part": "active_users|1699999200000|user-events|3|1700002831000|1",
     "windows.closed": "active_users|user-events|3",

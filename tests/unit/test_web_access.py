@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devconnect.domain.model import Ref, User
+from tests.delivery_fakes import a_delivery
 from tests.unit.web_house import House, Person, gateway
 from web.operations import Operation
 from web.routes import OPERATIONS
@@ -114,6 +115,14 @@ TABLE = (
     Row("readWebhooks", "/v1/me/webhooks", None, OPEN),
     Row("addWebhook", "/v1/me/webhooks", {"url": "https://example.com/1"}, (401, 201, 201, 201, 201, 201, 401)),
     Row("removeWebhook", "/v1/me/webhooks/{session}", None, (401, 404, 404, 404, 404, 404, 401)),
+    Row("markNotificationsSeen", "/v1/me/notifications/seen", {"up_to": "1700000000000-x"}, OPEN),
+    Row(
+        "readNotificationDeliveries",
+        "/v1/me/notifications/{note}/deliveries",
+        None,
+        (401, 200, 404, 404, 404, 404, 401),
+    ),
+    Row("changeNotificationPreferences", "/v1/me/notification-preferences", {"time_zone": "Europe/Berlin"}, OPEN),
     Row("readTable", "/v1/analytics/tables/events_by_type", None, ANALYSTS),
     Row("readCommand", "/v1/commands/{command}", None, (404, 200, 404, 404, 404, 404, 401)),
 )
@@ -145,6 +154,8 @@ async def assemble(house: House) -> Cast:
         "revoked": rae,
     }
     assert (await rae.ask("DELETE", "/v1/sessions/current")).status == 200
+    note = house.world.notes[0].notification
+    house.world.told[ada.id, note] = [a_delivery(ada.id, note)]
     names = {
         "ada": ada.id,
         "bob": bob.id,
@@ -152,6 +163,7 @@ async def assemble(house: House) -> Cast:
         "session": ada.session,
         "message": said.json["seq"],
         "report": report.json["report"],
+        "note": note,
         "command": changed.headers["Command-Id"],
     }
     return Cast(people, names)

@@ -134,13 +134,13 @@ async def test_with_the_account_all_of_it_goes(house: House, ada: Person) -> Non
     await ada.ask("POST", HOOKS, {"url": "https://example.com/1"})
     await ada.ask("DELETE", "/v1/me", {"password": "correct horse"})
     left = channels(house, ada)
-    assert (left.push, left.webhooks, left.muted_mail) == ({}, {}, ())
+    assert (left.push, left.webhooks) == ({}, {})
 
 
 # -- unsubscribing
 
 
-def link(user: str, kind: str = "message_received") -> str:
+def link(user: str, kind: str = "connection_requested") -> str:
     """Where the link of a mail leads."""
     request = MailRequested(id="m1", kind=kind, user=user, to="", at=1_700_000_000_000, notification="n1")
     mail = Composer(Links(KEY), "").compose(request, to="ada@example.com", name="", at=request.at)
@@ -160,7 +160,8 @@ async def test_one_post_to_the_link_ends_mails_of_that_kind_and_a_get_nothing(ho
         async with house.client.post(where, data=form) as response:
             assert response.status == 200
             assert "any more" in await response.text()
-    assert channels(house, ada).muted_mail == ("message_received",)
+    kinds = house.world.user(ada.id).notification_preferences.kinds
+    assert (kinds.connection_requested.email, kinds.digest.email) == (False, True)
 
 
 @pytest.mark.parametrize("token", ["", "none of ours", "A" * 80])

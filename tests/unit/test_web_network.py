@@ -96,10 +96,11 @@ async def test_notifications_and_requests_are_the_readers_own() -> None:
         ada, bob = await house.friends()
         eve = await house.person("eve")
         mine = await bob.ask("GET", "/v1/me/notifications")
-        assert [note["kind"] for note in mine.json["items"]] == ["connection_requested", "welcome"]
-        assert mine.json["unread"] == 2
+        assert [note["kind"] for note in mine.json["items"]] == ["connection_requested", "suggestions", "welcome"]
+        assert (mine.json["unread"], mine.json["unseen"]) == (3, 3)
         assert mine.json["items"][0]["about"] == {"user": ada.id}
-        assert [note["kind"] for note in (await eve.ask("GET", "/v1/me/notifications")).json["items"]] == ["welcome"]
+        theirs = (await eve.ask("GET", "/v1/me/notifications")).json["items"]
+        assert [note["kind"] for note in theirs] == ["suggestions", "welcome"]
         ids = [note["id"] for note in mine.json["items"]]
         read = await bob.ask("POST", "/v1/me/notifications/read", {"notifications": [*ids, ids[0]]})
         assert (read.status, read.json) == (200, {"read": ids})

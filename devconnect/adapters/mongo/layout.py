@@ -17,6 +17,10 @@ DECISION_KEPT = timedelta(days=7)
 MAIL_KEPT = timedelta(days=14)
 #: How long a parcel is known after it has expired: as long as a mail.
 PARCEL_KEPT = timedelta(days=14)
+#: How long people can ask why they were told of something, or not.
+DELIVERY_KEPT = timedelta(days=30)
+#: How long it is known on which occasion something was raised that is raised once for each.
+OCCASION_KEPT = timedelta(days=7)
 
 
 class Index(Struct, frozen=True):
@@ -66,7 +70,11 @@ DECISIONS = "decisions"
 MAILS = "mails"
 OUTBOX = "outbox"
 FAILING = "failing"
+SEEN = "seen"
 DELIVERIES = "deliveries"
+DELIVERY_WINDOWS = "delivery_windows"
+DIGESTS = "digests"
+OCCASIONS = "occasions"
 AUDIT = "audit"
 
 #: Fields as in domain.model where it says "model": `id` is `_id`, the others by their names.
@@ -119,6 +127,33 @@ LAYOUT: tuple[Collection, ...] = (
         id="user:notification id",
         fields="user, notification, kind, about, at, read_at or null; k: the _id again; unread: the user, or null",
         indexes=(Index("k"), Index("unread")),
+    ),
+    Collection(name=SEEN, id="user id", fields="up_to: the id of the last notification that was seen"),
+    Collection(
+        name=DELIVERIES,
+        id="user:notification id:channel (delivering.delivery_id)",
+        fields="delivering.Delivery; rank: of its state, which only grows; held: due_at, while it is; open: the _id "
+        "while it can become seen; gathered: `into`, or null; expires",
+        indexes=(Index("held"), Index("open"), Index("gathered"), Index("expires", expires=True)),
+    ),
+    Collection(
+        name=DELIVERY_WINDOWS,
+        id="user:channel:group (delivering.window_id)",
+        fields="delivering.Window; expires",
+        indexes=(Index("expires", expires=True),),
+    ),
+    Collection(
+        name=DIGESTS,
+        id="user id",
+        fields="seq: of the preferences that made it so; at: when the next is due; since: what it tells of began then; "
+        "due: due_at, or null for whoever wants none",
+        indexes=(Index("due"),),
+    ),
+    Collection(
+        name=OCCASIONS,
+        id="notifications.occasion",
+        fields="event: the id of the one that raises it; expires",
+        indexes=(Index("expires", expires=True),),
     ),
     Collection(
         name=AUDIT,
@@ -217,6 +252,15 @@ def report_key(at: int, report: str) -> str:
 def notification_key(user: str, notification: str) -> str:
     """The id of a notification: its own id is unique a recipient, and sorts by time."""
     return f"{user}:{notification}"
+
+
+#: Sorts behind whatever a key is made of.
+LAST = "~"
+
+
+def due_at(at: int, name: str) -> str:
+    """Sorts what waits by when it is due."""
+    return f"{at:013d}:{name}"
 
 
 def mail_key(kind: str, recipient: str, at: int) -> str:

@@ -123,6 +123,13 @@ LAYOUT: tuple[Key, ...] = (
         holds="ids that were marked read before they came, by the mark's time; the newest 1,000",
         ttl="30 days after the newest",
     ),
+    Key(name="dc:{<user>}:notifications:seen", type="zset", holds="the id of the last notification that was seen"),
+    Key(
+        name="dc:{<user>}:focus",
+        type="hash",
+        holds="session -> <what>|<until>: what each of their devices has on screen (conversation:<id>), until when",
+        ttl="the last until",
+    ),
     Key(
         name="dc:{<user>}:limit:<kind>",
         type="zset or string",
@@ -253,6 +260,16 @@ def unread(user_id: str) -> str:
 def marks(user_id: str) -> str:
     """Read marks that wait for their notification."""
     return f"dc:{{{user_id}}}:notifications:marks"
+
+
+def seen(user_id: str) -> str:
+    """The last notification that was seen."""
+    return f"dc:{{{user_id}}}:notifications:seen"
+
+
+def focus(user_id: str) -> str:
+    """What the user's devices have on screen."""
+    return f"dc:{{{user_id}}}:focus"
 
 
 def limit(subject: str, kind: str) -> str:

@@ -223,6 +223,26 @@ for i = 4, #ARGV do
 end
 """)
 
+MARK_SEEN = Script("""
+-- KEYS seen, user; ARGV id: of both the one that sorts last stays
+if redis.call('HGET', KEYS[2], 'deleted') == '1' then return end
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -2)
+""")
+
+COUNT_UNSEEN = Script("""
+-- KEYS unread, seen; returns how many of the unread ones come after what was seen
+local seen = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+return redis.call('ZLEXCOUNT', KEYS[1], seen and ('(' .. seen) or '-', '+')
+""")
+
+LOOK_AT = Script("""
+-- KEYS focus; ARGV session, what, until: the key goes when nothing in it counts any more
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '|' .. ARGV[3])
+local ends = redis.call('PEXPIRETIME', KEYS[1])
+if ends < tonumber(ARGV[3]) then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
+""")
+
 PUT_ROWS = Script("""
 -- KEYS rows, names, parts; ARGV name, part, seq, value, ... where the value starts with the seq
 for i = 1, #ARGV, 4 do
