@@ -21,6 +21,7 @@ from devconnect.adapters.mongo.connect import Database
 from devconnect.adapters.mongo.deliveries import MongoDeliveries
 from devconnect.adapters.mongo.outbox import MongoOutbox
 from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.domain.delivering import RANKS
 from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, WEBHOOK_WAITS
 from devconnect.domain.model import Channels, Login, Logins, Webhook
 from devconnect.events.facts import DeliveryRequested
@@ -75,7 +76,9 @@ class House:
         usual |= {"at": NOON, "expires_at": NOON + 9 * DAY_MS, "channel": channel, **more}
         requests = [DeliveryRequested(id=name, **usual) for name in names]
         if not again:
-            await self.db[layout.DELIVERIES].insert_many([{"_id": name, "state": "queued"} for name in names])
+            await self.db[layout.DELIVERIES].insert_many(
+                [{"_id": name, "state": "queued", "rank": RANKS["queued"]} for name in names]
+            )
         make = queue_push if channel == "push" else queue_webhooks
         step = make(self.truth, self.outbox, self.deliveries, self.clock, again=again)
         records = [MemoryRecord(offset, b"ada", None) for offset in range(len(requests))]
