@@ -18,10 +18,9 @@ from devconnect.adapters.http.push import WebPush
 from devconnect.adapters.http.webhooks import Webhooks
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database
-from devconnect.adapters.mongo.deliveries import MongoDeliveries
+from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
 from devconnect.adapters.mongo.outbox import MongoOutbox
 from devconnect.adapters.mongo.truth import MongoTruth
-from devconnect.domain.delivering import RANKS
 from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, WEBHOOK_WAITS
 from devconnect.domain.model import Channels, Login, Logins, Webhook
 from devconnect.events.facts import DeliveryRequested

@@ -10,12 +10,11 @@ from agents.notifications import DecideNotifications
 from agents.processing import Slice
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database
-from devconnect.adapters.mongo.deliveries import MongoDeliveries
+from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.smtp.client import SmtpMailer
-from devconnect.domain.delivering import RANKS
 from devconnect.domain.mail import HOUR_MS
 from devconnect.domain.preferences import switched
 from devconnect.events import facts as f
@@ -185,9 +184,8 @@ async def test_a_mail_that_tells_of_something_goes_to_a_proven_address_until_one
         "email_verified": True,
         "notification_preferences": on,
     }
-    await db[layout.DELIVERIES].insert_many(
-        [{"_id": name, "state": "queued", "rank": RANKS["queued"]} for name in ("ada0", "bob1", "ada0x")]
-    )
+    queued = {"state": "queued", "rank": RANKS["queued"]}
+    await db[layout.DELIVERIES].insert_many([{"_id": name, **queued} for name in ("ada0", "bob1", "ada0x")])
     await MongoTruth(db).save([type(ada)(**proven), type(bob)(**proven | {"id": "bob", "email_verified": False})])
     await sending(db, post).apply(asked("ada", "bob"))
     assert post.recipients == ["ada@example.org"]

@@ -254,10 +254,6 @@ def notification_key(user: str, notification: str) -> str:
     return f"{user}:{notification}"
 
 
-#: Sorts behind whatever a key is made of.
-LAST = "~"
-
-
 def due_at(at: int, name: str) -> str:
     """Sorts what waits by when it is due."""
     return f"{at:013d}:{name}"
