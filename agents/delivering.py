@@ -31,6 +31,8 @@ AT_ONCE = 32
 PAUSE = 0.5
 #: Milliseconds for which a worker has a parcel to itself: longer than any try takes.
 LEASE_MS = 60_000
+#: Milliseconds after which it is forgotten that a target has failed.
+FORGOTTEN_MS = 3_600_000
 #: Seconds that what is under way has at the end, and between tries to note what was sent.
 FINISH_SECONDS, NOTE_SECONDS = 5.0, 0.5
 
@@ -171,6 +173,7 @@ class Sender:
         room, now = AT_ONCE - len(self._under_way), self._clock.now_ms()
         if room <= 0:
             return
+        self._resting = {target: kept for target, kept in self._resting.items() if now < kept[1] + FORGOTTEN_MS}
         resting = {target for target, (_, until) in self._resting.items() if until > now}
         due = await self._outbox.due(self._way.channel, now, 4 * room, resting | self._under_way.keys())
         by_target: dict[str, list[Parcel]] = {}
