@@ -5,7 +5,7 @@ import fcntl
 import struct
 import termios
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.helpers import set_exception
@@ -73,8 +73,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve, or turn away who is one too many."""
-        if self._gateway.is_full and isinstance(transport, asyncio.Transport):
-            self._turn_away(transport)
+        if self._gateway.is_full:
+            # uvloop's is no asyncio.Transport by its class.
+            self._turn_away(cast(asyncio.Transport, transport))
             return
         super().connection_made(transport)
         self._head_since = self._gateway.now

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from devconnect.settings import Settings
 from web.bounds import Limits
 from web.channel import Siblings
+from web.freezing import Freezer
 from web.gateway import GATEWAY
 from web.life import LIFE
 from web.listening import BACKLOG, let_in_the_last
@@ -55,6 +57,7 @@ async def serve(settings: Settings, place: Place, make_app: MakeApp) -> None:
     limits = limits._replace(connections=room_for(limits.connections))
     runner = GatewayRunner(app, limits=limits, shutdown_timeout=CUT_SECONDS)
     siblings = _siblings(app, place, stopping)
+    freezer = Freezer(partial(len, app[SOCKETS])) if SOCKETS in app else None
     try:
         await runner.setup()
         sites = [web.SockSite(runner, one, backlog=BACKLOG) for one in place.sockets]
@@ -64,12 +67,16 @@ async def serve(settings: Settings, place: Place, make_app: MakeApp) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC)
+        if freezer is not None:
+            freezer.start()
         if siblings is not None:
             await siblings.start()
         log.info("gateway serves http://%s:%d", settings.host, settings.port)
         await stopping.wait()
         await stop(runner, sites, place.sockets, settings)
     finally:
+        if freezer is not None:
+            freezer.stop()
         if siblings is not None:
             siblings.stop()
         await runner.cleanup()

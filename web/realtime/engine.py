@@ -24,7 +24,7 @@ class Owner(Protocol):
     """Who speaks Socket.IO over the engine's sockets."""
 
     async def receive(self, socket: "EngineSocket", text: str) -> None:
-        """A message has come: one after the other for each socket. Raises nothing."""
+        """A message has come: one after the other for each socket. What it raises ends it."""
 
     def may_go_on(self, socket: "EngineSocket") -> bool:
         """Whether a socket that is let in may have one more message read."""

@@ -13,7 +13,7 @@ from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, Packet
 
 from web.realtime.frames import HEARTBEAT, Frame, text_frame, text_of
 from web.realtime.probe import Probe
-from web.realtime.wire import GOING, RESTART, VIOLATION, Switched, Wire
+from web.realtime.wire import FAILED, GOING, RESTART, VIOLATION, Switched, Wire
 
 if TYPE_CHECKING:
     from web.realtime.engine import Engine
@@ -140,7 +140,7 @@ class EngineSocket(AsyncSocket):
         elif kind == "1":
             self.leave("client")
         else:
-            self.broken("malformed", VIOLATION)
+            self.leave("malformed", VIOLATION)
 
     def _queue_up(self, text: str) -> None:
         if self._backlog is None:
@@ -153,7 +153,11 @@ class EngineSocket(AsyncSocket):
 
     async def _work(self, backlog: deque[str]) -> None:
         while backlog and not self.closed and not self.leaving:
-            await self.server.owner.receive(self, backlog.popleft())
+            try:
+                await self.server.owner.receive(self, backlog.popleft())
+            except Exception as exc:
+                self.server.report(exc)
+                self.leave("failed", FAILED)
             self._done()
         self._worker = self._backlog = None
         self._done()
@@ -202,11 +206,6 @@ class EngineSocket(AsyncSocket):
         self.request = None
         self._due = self.server.now + self.server.limits.ping * random.uniform(0.5, 1)  # noqa: S311 (no secret)
 
-    def let_out(self) -> None:
-        """From now on it is one that has to say who it is."""
-        self._pinged, self._early = False, 0
-        self._due = self.server.now + self.server.limits.handshake
-
     def look(self, now: float) -> None:
         """Do what is due."""
         if now < self._due:
@@ -239,10 +238,6 @@ class EngineSocket(AsyncSocket):
         self.leaving = True
         if self.is_idle:
             self.leave("draining", RESTART)
-
-    def broken(self, reason: str, code: int) -> None:
-        """End it for what it sends."""
-        self.leave(reason, code)
 
     def slow(self) -> None:
         """End it at once: too much waits."""

@@ -42,7 +42,7 @@ class Probe:
         else:
             self._give_up()
 
-    def broken(self, reason: str, code: int) -> None:
+    def leave(self, reason: str, code: int) -> None:
         """It won't do."""
         self._wire.finish(code, reason)
         self.lost(reason)
@@ -57,5 +57,5 @@ class Probe:
         self._socket.upgrading = False
 
     def _give_up(self) -> None:
-        if self._socket.wire is not self._wire and not self._wire.transport.is_closing():
-            self.broken("handshake_timeout", VIOLATION)
+        if self._wire.belongs_to(self):
+            self.leave("handshake_timeout", VIOLATION)

@@ -82,7 +82,7 @@ class Server(socketio.AsyncServer):
         try:
             packet = Packet(encoded_packet=text)
         except (ValueError, RecursionError):
-            socket.broken("malformed", VIOLATION)
+            socket.leave("malformed", VIOLATION)
             return
         kind = None if packet.attachment_count else packet.packet_type
         is_ours = packet.namespace in (None, "/")
@@ -92,11 +92,10 @@ class Server(socketio.AsyncServer):
             if socket.client is not None and is_ours:
                 await self._event(socket, packet)
         elif kind == DISCONNECT:
-            if socket.client is not None and is_ours:
-                self._left(socket.client, "client")
-                socket.let_out()
+            if is_ours:
+                socket.leave("client")
         elif kind != ACK:
-            socket.broken("malformed", VIOLATION)
+            socket.leave("malformed", VIOLATION)
 
     def may_go_on(self, socket: EngineSocket) -> bool:
         """As the application says."""
@@ -110,17 +109,15 @@ class Server(socketio.AsyncServer):
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.request is None:
-            if socket is not None:
-                await super()._handle_connect(eio_sid, namespace, data)
+        if socket is None:
             return
-        self.environ[eio_sid] = socket.request
+        known, self.environ[eio_sid] = socket.client, socket.request
         try:
             await super()._handle_connect(eio_sid, namespace, data)
         finally:
             self.environ.pop(eio_sid, None)
         client = socket.client
-        if client is None:
+        if client is None or client is known:
             return
         self._metrics.count(SOCKETS_OPENED)
         if socket.closed:

@@ -13,6 +13,7 @@ from web.realtime.frames import Frame
 from web.realtime.limits import SocketLimits
 from web.realtime.server import Answer, Application, Server
 from web.realtime.socket import Refused, Socket
+from web.realtime.wire import RESTART
 
 __all__ = ["PATH", "SOCKETS", "Answer", "Application", "Refused", "Socket", "SocketLimits", "Sockets"]
 
@@ -93,7 +94,7 @@ class Sockets:
         while self._server.eio.sockets and loop.time() < end:  # noqa: ASYNC110 (or until then)
             await asyncio.sleep(0.02)
         for left in list(self._server.eio.sockets.values()):
-            left.leave("draining")
+            left.leave("draining", RESTART)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if "Origin" in request.headers and not self._origins(request):

@@ -18,7 +18,7 @@ LINGER = 2.0
 #: Above this share of what may wait, a client counts as behind: `flush` waits until half of that is gone.
 _BEHIND = 4
 #: Close codes.
-GOING, UNSUPPORTED, INVALID, VIOLATION, RESTART = 1001, 1003, 1007, 1008, 1012
+GOING, UNSUPPORTED, INVALID, VIOLATION, FAILED, RESTART = 1001, 1003, 1007, 1008, 1011, 1012
 
 
 class End(Protocol):
@@ -30,8 +30,8 @@ class End(Protocol):
     def may_go_on(self) -> bool:
         """Whether one more message may be read at all; if not, this has seen to the end."""
 
-    def broken(self, reason: str, code: int) -> None:
-        """What came is nothing that is taken."""
+    def leave(self, reason: str, code: int) -> None:
+        """End it in good order: what came is nothing that is taken."""
 
     def slow(self) -> None:
         """More waits to be sent than may."""
@@ -85,6 +85,10 @@ class Wire(asyncio.Protocol):
         self.transport.write(frame)
         if self.behind and self.transport.get_write_buffer_size() > self._buffer and self._end is not None:
             self._end.slow()
+
+    def belongs_to(self, end: End) -> bool:
+        """Whether this is who is behind it."""
+        return self._end is end
 
     def hand_to(self, end: End) -> None:
         """Let somebody else be behind it."""
@@ -177,7 +181,7 @@ class Wire(asyncio.Protocol):
 
     def _broken(self, reason: str, code: int) -> None:
         if self._end is not None:
-            self._end.broken(reason, code)
+            self._end.leave(reason, code)
         else:
             self.transport.abort()
         self._reader = None
@@ -227,7 +231,7 @@ def _answer(request: web.Request) -> bytes:
     except (binascii.Error, ValueError):
         known = False
     is_upgrade = headers.get(hdrs.UPGRADE, "").lower() == "websocket" and request._message.upgrade
-    if not known or not is_upgrade or headers.get(hdrs.SEC_WEBSOCKET_VERSION) != "13":
+    if not known or not is_upgrade or request.can_read_body or headers.get(hdrs.SEC_WEBSOCKET_VERSION) != "13":
         raise web.HTTPBadRequest
     accepted = base64.b64encode(hashlib.sha1(key.encode() + WS_KEY, usedforsecurity=False).digest())
     return (

@@ -1,0 +1,1 @@
+"""The official clients: npm's, installed once into node_modules."""
