@@ -56,7 +56,9 @@ class Device:
             transports=["websocket"],
             wait_timeout=10,
         )
-        await self.hears(lambda: len(self.of("inbox")) > before)
+        await self.hears(lambda: len(self.of("inbox")) > before or self.closed.is_set())
+        if len(self.of("inbox")) == before:
+            raise ConnectionError("it was closed at once")
         return self
 
     async def close(self) -> None:
