@@ -32,8 +32,8 @@ AT_ONCE = 32
 PATIENCE = 2.0
 #: Milliseconds that go twice to who begins without a cursor: what they read meanwhile may be older than what is told.
 OVERLAP_MS = 60_000
-#: Bytes after which a socket that catches up is waited for.
-FLUSH = 50_000
+#: Bytes after which a socket that catches up is waited for, and seconds that it has to take them.
+FLUSH, TAKE = 50_000, 15.0
 #: Where to read what isn't told any more.
 STATE = ("/v1/conversations", "/v1/me/notifications", "/v1/connections", "/v1/connections/requests")
 
@@ -91,6 +91,11 @@ class Follower:
         #: Sockets that are being brought to where the others are.
         self.joining = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and cursor; before everything when nobody was told anything."""
+        return self.epoch, -1 if self.cursor is None else self.cursor
+
 
 class Hub:
     """All followers. `start` it in a running loop, `stop` it at the end."""
@@ -138,7 +143,9 @@ class Hub:
                     # Even if it isn't heard yet: it is as soon as anything is, and then looked for.
                     follower.listens = True
                     await self._live.listen(user, lambda item: self._heard(user, follower, item))
-                await self._join(follower, user, socket, since)
+            # Not under the lock: a client that is slow to take it keeps no other device waiting.
+            epoch, cursor = await self._begin(user, socket, since)
+            await self._join(follower, user, socket, epoch, cursor)
         finally:
             follower.joining -= 1
             self._let_go(user, follower)
@@ -157,25 +164,46 @@ class Hub:
 
     # -- one socket
 
-    async def _join(self, follower: Follower, user: str, socket: Outlet, since: tuple[int, int] | None) -> None:
-        """Bring the socket to where the others are, or them to where it is."""
-        epoch, cursor = await self._begin(user, socket, since)
-        if follower.cursor is None or not follower.sockets or follower.epoch != epoch:
-            follower.epoch, follower.cursor = epoch, cursor
-        elif cursor > follower.cursor:
-            await self._advance(follower, user)
+    async def _join(self, follower: Follower, user: str, socket: Outlet, epoch: int, cursor: int) -> None:
+        """Bring the socket from there to where the others are."""
         deadline = self._now() + PATIENCE
-        while cursor < follower.cursor:
+        while not socket.closed:
+            async with follower.lock:
+                if await self._met(follower, user, socket, epoch, cursor):
+                    return
             found = await self._inbox.after(user, cursor, epoch)
-            cursor = await _send(socket, found.items, cursor)
             if not found.complete or self._now() > deadline:
                 # A store is behind what was heard. The client comes back, and asks again.
                 socket.close("behind")
                 return
-            if not found.items:
+            if found.items:
+                cursor = await _send(socket, found.items, cursor)
+                deadline = self._now() + PATIENCE
+            else:
                 await asyncio.sleep(0.05)
-        if not socket.closed:
+
+    async def _met(self, follower: Follower, user: str, socket: Outlet, epoch: int, cursor: int) -> bool:
+        """Whether that is where the others are, so that the socket is one of them; or it is over."""
+        place = epoch, cursor
+        if not follower.sockets:
+            # What was said before there was anybody to tell it to.
+            found = await self._inbox.after(user, cursor, epoch)
+            if not found.complete:
+                socket.close("behind")
+            elif found.items:
+                return False
+            else:
+                follower.epoch, follower.cursor = place
+        elif place > follower.place:
+            await self._advance(follower, user)
+            if place > follower.place:
+                socket.close("behind")
+        if socket.closed:
+            return True
+        if place == follower.place:
             follower.sockets.add(socket)
+            return True
+        return False
 
     async def _begin(self, user: str, socket: Outlet, since: tuple[int, int] | None) -> tuple[int, int]:
         """Tell the socket what it has missed; gives how far that is."""
@@ -315,8 +343,17 @@ async def _send(socket: Outlet, items: Sequence[Item], cursor: int) -> int:
         cursor = item.cursor
         size += len(item.text)
         if size > FLUSH:
-            await socket.flush()
+            await _taken(socket)
             size = 0
         if socket.closed:
             break
     return cursor
+
+
+async def _taken(socket: Outlet) -> None:
+    """Return when the client has taken most of it; one that doesn't in time is dropped."""
+    try:
+        async with asyncio.timeout(TAKE):
+            await socket.flush()
+    except TimeoutError:
+        socket.close("slow")
