@@ -87,7 +87,7 @@ class Device:
         """What the condition gives as soon as that is true."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {self.heard[-5:]}"
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {str(self.heard[-5:])[-1000:]}"
             await asyncio.sleep(0.01)
         return found
 
