@@ -1,5 +1,5 @@
 # Python 3.11 and make are all that is needed; everything else goes to .venv (code) and .data (what the program keeps).
-# `make test ARGS="-k replay"` hands arguments on to pytest.
+# `make test ARGS="-k replay"` hands arguments on to pytest; `make test SIDE_BY_SIDE=0` runs the tests one by one.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -10,16 +10,20 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
+# How many processes share the test files of a suite. Half as many again where tests mostly wait, and none but one where
+# benchmarks and tight deadlines want the machine for themselves.
+SIDE_BY_SIDE ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 PYTEST := $(BIN)/python -m pytest
 UV := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
+# A process gets whole files, so that what a module's tests share is started once.
 # Nothing collected is a failure, unless ARGS have narrowed the choice.
-pytest = $(PYTEST) $(wildcard $(1)) $(ARGS) || { status=$$?; test $$status -eq 5 && test -n '$(ARGS)'; }
+pytest = $(PYTEST) -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder $(2) $(wildcard $(1)) $(ARGS) || { status=$$?; test $$status -eq 5 && test -n '$(ARGS)'; }
 
-.PHONY: help venv run test check format lock clean
+.PHONY: help venv run test check check-types check-style check-imports format lock clean
 
 help:
 	@echo 'make run      start everything and say where to go; Ctrl-C stops all of it'
@@ -53,14 +57,22 @@ run: .venv/.installed
 
 test: venv
 	@$(call pytest,tests/unit tests/property)
-	@$(call pytest,tests/contract tests/integration)
+	@$(call pytest,tests/contract,-n $$(($(SIDE_BY_SIDE) * 3 / 2)))
+	@$(call pytest,tests/integration,-n 0)
 	@$(call pytest,tests/e2e)
-	@$(call pytest,tests/drill)
+	@$(call pytest,tests/drill,--dist load)
 
 check: venv
+	@$(MAKE) --jobs=2 check-types check-style check-imports
+
+check-types:
+	$(BIN)/mypy
+
+check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+check-imports:
 	$(BIN)/lint-imports
 
 format: venv

@@ -13,7 +13,7 @@ from agents.processing import Slice, together
 from devconnect.domain import deciding, inbox, projections
 from devconnect.domain.deciding import Placed, Settlement
 from devconnect.domain.model import Decision, Kind, Place, Ref, Snapshot, ref_of
-from devconnect.domain.projections import MarkNotificationsRead, Update
+from devconnect.domain.projections import MarkNotificationsRead, MarkNotificationsSeen, Update
 from devconnect.events.base import type_of
 from devconnect.events.commands import AnyCommand
 from devconnect.events.facts import SessionEnded, UserLoggedOut
@@ -159,14 +159,13 @@ class DecideCommands:
         return {**state, **await self._truth.load(unknown)} if unknown else state
 
     async def _mark_read(self, settlement: Settlement) -> None:
-        marks = [
-            update
-            for event in settlement.all_events()
-            for update in projections.project(event)
-            if isinstance(update, MarkNotificationsRead)
-        ]
-        if marks:
-            await self._truth.mark_notifications_read(marks)
+        updates = [update for event in settlement.all_events() for update in projections.project(event)]
+        read = [update for update in updates if isinstance(update, MarkNotificationsRead)]
+        if read:
+            await self._truth.mark_notifications_read(read)
+        seen = [update for update in updates if isinstance(update, MarkNotificationsSeen)]
+        if seen:
+            await self._truth.mark_notifications_seen(seen)
 
     def _emit(self, settlement: Settlement) -> Iterator[Coroutine[Any, Any, int]]:
         """The events, each to the partition of its command."""

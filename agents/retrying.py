@@ -5,7 +5,7 @@ from typing import Any
 
 from agents.erasure import EraseRelations
 from agents.inbox import FillInboxes
-from agents.notifications import DeliverInApp, on_events
+from agents.notifications import DeliverInApp, Telling, on_events
 from agents.processing import Step
 from agents.projections import ProjectEvents
 from agents.slices import Slice
@@ -18,7 +18,6 @@ from devconnect.ports.listings import Listings
 from devconnect.ports.projections import Projections
 from devconnect.ports.publisher import Publisher, Record
 from devconnect.ports.reads import Relations
-from devconnect.ports.truth import Truth
 
 TOPICS = {topic.name: topic for topic in REGISTRY}
 
@@ -32,15 +31,15 @@ class Retry:
 
     def __init__(
         self,
-        truth: Truth,
+        telling: Telling,
         publisher: Publisher,
         projections: Projections,
         listings: Listings,
         relations: Relations,
         *more: Step[Any],
     ) -> None:
-        """`more` are steps that need something else: the one that sends mail."""
-        self._truth = truth
+        """`more` are steps that need something else: those that send mail, and decide who is told how."""
+        self._truth = truth = telling.truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}
         for name in COMMAND_TO_EVENT:
@@ -51,7 +50,7 @@ class Retry:
             *more,
         ]
         for topic in EVENT_TOPICS:
-            steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings)]
+            steps += [ProjectEvents(topic, projections), on_events(topic, publisher, listings, telling)]
         for step in steps:
             self._ways[step.name] = self._applying(step)
 

@@ -1,4 +1,4 @@
-"""What only benchmarks need, fetched on first use: Python environments of their own, and jars."""
+"""What only benchmarks need, fetched on first use: Python environments of their own, jars, and programs in Go."""
 
 import hashlib
 import shutil
@@ -55,3 +55,28 @@ def jars(coordinates: str) -> list[str]:
     if not found or not all(jar.is_file() for jar in found):
         raise BenchError(f"jars of {coordinates} are missing")
     return [str(jar) for jar in found]
+
+
+def go_program(name: str, source: Path) -> Path:
+    """The program that Go makes of this folder, kept until its files change.
+
+    Raises:
+        BenchError: there is no Go, or it can't build it; the message says why.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise BenchError("go isn't on PATH")
+    folder = ENVIRONMENTS / name
+    program, mark = folder / name, folder / "built"
+    files = sorted(each for each in source.iterdir() if each.suffix in (".go", ".mod", ".sum"))
+    wanted = hashlib.sha256(b"\0".join(each.read_bytes() for each in files)).hexdigest()
+    if mark.exists() and mark.read_text() == wanted:
+        return program
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [go, "build", "-mod=readonly", "-o", str(program), "."]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=source)
+    if done.returncode:
+        why = (done.stderr.strip() or "go says nothing").splitlines()[-1]
+        raise BenchError(f"{name} could not be built: {why}")
+    mark.write_text(wanted)
+    return program

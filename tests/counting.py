@@ -63,12 +63,16 @@ def _activity(fact: Fact) -> list[tuple[str, int, int]]:
 
 
 def told(facts: Iterable[Fact]) -> Counter[tuple[str, str, str]]:
-    """(recipient, kind, from whom) -> how many notifications."""
+    """(recipient, kind, from whom, or the recipient) -> how many notifications; but for people to meet."""
     found: Counter[tuple[str, str, str]] = Counter()
     for fact in facts:
         match fact.type:
             case "user.signed_up":
                 found[fact.by, "welcome", fact.by] += 1
+            case "user.password_changed":
+                found[fact.by, "password_changed", fact.by] += 1
+            case "user.email_changed":
+                found[fact.by, "email_changed", fact.by] += 1
             case "connection.requested":
                 found[fact.other, "connection_requested", fact.by] += 1
             case "connection.accepted":

@@ -17,7 +17,7 @@ from devconnect.domain.model import (
     Snapshot,
     ref_of,
 )
-from devconnect.domain.projections import AddNotification, MarkNotificationsRead, PutTalk, Update
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead, MarkNotificationsSeen, PutTalk, Update
 from devconnect.domain.search import Entry
 from devconnect.domain.windows import Publication
 from devconnect.events.facts import WindowClosed
@@ -61,6 +61,7 @@ class MemoryTruth(Truth):
         self.documents: dict[Ref, AnyDocument] = {}
         self.notifications: dict[tuple[str, str], AddNotification] = {}
         self.read: dict[tuple[str, str], int] = {}
+        self.seen_up_to: dict[str, str] = {}
 
     async def decisions(self, ids: Collection[str]) -> Mapping[str, Decision]:
         return {key: self.stored[key] for key in ids if key in self.stored}
@@ -119,6 +120,10 @@ class MemoryTruth(Truth):
         for mark in marks:
             for name in mark.notifications:
                 self.read.setdefault((mark.user, name), mark.at)
+
+    async def mark_notifications_seen(self, marks: Sequence[MarkNotificationsSeen]) -> None:
+        for mark in marks:
+            self.seen_up_to[mark.user] = max(mark.up_to, self.seen_up_to.get(mark.user, ""))
 
 
 class MemoryRelations(Relations):

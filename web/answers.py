@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from devconnect.domain.delivering import EXPLAINED, Delivery, Rule as DeliveryRule, State as DeliveryState
 from devconnect.domain.model import RelationState
-from devconnect.events.base import ReportReason, Role, Tier
-from devconnect.events.facts import Privacy
+from devconnect.events.base import Channel, ReportReason, Role, Tier
+from devconnect.events.facts import NotificationPreferences, Privacy
 from devconnect.ports.reads import MessageView, NotificationView, PositionView, RelationView, UserView
 from web.problems import FieldError
 
@@ -33,6 +34,7 @@ class Account(Answer, frozen=True):
     photo_url: str
     skills: tuple[str, ...]
     privacy: Privacy
+    notification_preferences: NotificationPreferences
     tier: Tier
     role: Role
     created_at: Time
@@ -167,14 +169,49 @@ class Notification(Answer, frozen=True):
     about: dict[str, str]
     at: Time
     read: bool
+    seen: bool
 
 
 class Notifications(Answer, frozen=True):
-    """Newest first, and how many are not read."""
+    """Newest first, how many are not read, and how many the reader hasn't even seen."""
 
     items: tuple[Notification, ...]
     next: str | None
     unread: int
+    unseen: int
+
+
+class NotificationsSeen(Answer, frozen=True):
+    """Everything up to this one was seen."""
+
+    seen_up_to: str
+
+
+class DeliveryAnswer(Answer, frozen=True):
+    """What became of a notification by one channel: its state, the rule that decided, and that rule in plain words.
+
+    It is `due` then, while it is held. `into` is the notification that it was told of together with; `why` says what
+    went wrong, if anything did.
+    """
+
+    channel: Channel
+    state: DeliveryState
+    rule: DeliveryRule
+    explanation: str
+    decided_at: Time
+    moved_at: Time
+    tries: int
+    count: int
+    due: Time | UnsetType = UNSET
+    into: str | UnsetType = UNSET
+    why: str | UnsetType = UNSET
+
+
+class DeliveryList(Answer, frozen=True):
+    """One a channel."""
+
+    notification: str
+    items: tuple[DeliveryAnswer, ...]
 
 
 class NotificationsRead(Answer, frozen=True):
@@ -363,6 +400,7 @@ def account(user: UserView, role: Role) -> Account:
         photo_url=profile.photo_url,
         skills=profile.skills,
         privacy=user.privacy,
+        notification_preferences=user.notification_preferences,
         tier=user.tier,
         role=role,
         created_at=user.created_at,
@@ -421,7 +459,26 @@ def positions(views: Sequence[PositionView]) -> tuple[PositionAnswer, ...]:
 
 def notification(view: NotificationView) -> Notification:
     """A notification in its recipient's list."""
-    return Notification(id=view.id, kind=view.kind, about=view.about, at=view.at, read=view.read)
+    return Notification(
+        id=view.id, kind=view.kind, about=view.about, at=view.at, read=view.read, seen=view.seen or view.read
+    )
+
+
+def delivery(made: Delivery) -> DeliveryAnswer:
+    """A delivery, as whom it is for may know it."""
+    return DeliveryAnswer(
+        channel=made.channel,
+        state=made.state,
+        rule=made.rule,
+        explanation=EXPLAINED[made.rule],
+        decided_at=made.decided_at,
+        moved_at=made.moved_at,
+        tries=made.tries,
+        count=made.count,
+        due=made.due if made.state == "held" else UNSET,
+        into=made.into.split(":")[1] if made.into else UNSET,
+        why=made.why or UNSET,
+    )
 
 
 def encode(data: Any) -> bytes:

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain import normalise
 from devconnect.events.base import ReportReason, Role, Tier
-from web.patterns import NOT_BLANK
+from web.patterns import NOT_BLANK, NOTIFICATION_ID
 from web.problems import bad_field
 
 Email = Annotated[
@@ -70,6 +70,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=NOT_BLANK, exa
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="The `seq` of a message.", examples=[1])]
 NotificationIds = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100, description="Their ids.")
+]
+
+NotificationId = Annotated[
+    str, Meta(pattern=NOTIFICATION_ID, max_length=100, description="The id of a notification, as its list has it.")
 ]
 
 
@@ -222,6 +226,12 @@ class UpTo(Body, frozen=True):
     """`POST /v1/conversations/{user}/delivered` and `…/read`"""
 
     up_to: Seq
+
+
+class SeeNotifications(Body, frozen=True):
+    """`POST /v1/me/notifications/seen`"""
+
+    up_to: NotificationId
 
 
 class ReadNotifications(Body, frozen=True):

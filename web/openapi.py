@@ -13,6 +13,7 @@ from web import openapi_headers, openapi_problems
 from web.answers import ProblemAnswer
 from web.openapi_problems import PROBLEM_TYPE, problems_of
 from web.operations import Operation
+from web.patterns import NOTIFICATION_ID
 
 __all__ = ["PROBLEM_TYPE", "build", "problems_of"]
 
@@ -30,6 +31,11 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, Mapping[str, Any], str | int]] = {
     "session": ("The id of a session.", _ID, "0a9b7c6d5e4f5f0c1e9a7b3d42688e1f"),
     "report": ("The id of a report.", _ID, "7b3d42688e1f0a9b7c6d5e4f5f0c1e9a"),
     "command": ("The id of a command.", _ID, "8e1f0a9b7c6d5e4f5f0c1e9a7b3d4268"),
+    "notification": (
+        "The id of a notification.",
+        {"type": "string", "pattern": NOTIFICATION_ID, "maxLength": 100},
+        "1767225600000-8e1f0a9b7c6d5e4f5f0c1e9a7b3d4268.0",
+    ),
     "message": ("The `seq` of a message.", {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}, 1),
     "name": ("The name of a table.", {"type": "string", "enum": sorted(TABLES)}, "user_activity"),
 }

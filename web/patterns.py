@@ -12,9 +12,13 @@ KEY = "^[!-~]{1,128}$"
 #: What an answer gave for a later `Read-After`.
 MARK = "^[A-Za-z0-9_-]{1,100}$"
 
+#: A notification's id: its time, and what makes it the only one.
+NOTIFICATION_ID = "^[0-9]{13}-[!-~]{1,80}$"
+
 #: What is said of a text that lacks one.
 SAID: Mapping[str, str] = {
     NOT_BLANK: "must not be blank",
+    NOTIFICATION_ID: "is the id of a notification",
     USER_IDS: "is 1 to 200 user ids, with commas between them",
 }
 

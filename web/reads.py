@@ -142,6 +142,10 @@ class Reading:
         """How many are not read."""
         return await self._known(lambda store: store.unread_notifications(user))
 
+    async def unseen_notifications(self, user: str) -> int:
+        """How many were not seen."""
+        return await self._known(lambda store: store.unseen_notifications(user))
+
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]]:
         """Rows of an analytics table's view. The cache alone has them: what it takes for no cursor is none."""
         found = await self._from_cache(lambda store: store.table(name, cursor, limit), is_alone=True)

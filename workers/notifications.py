@@ -1,13 +1,16 @@
-"""The notification workers: they decide who is told of what, and tell them, in their list and by mail.
+"""The notification workers: they decide who is told of what, by which channel and when, and tell them.
 
 They also list in the database what was said.
 """
 
+import asyncio
 import logging
 
-from agents.notifications import DeliverInApp, on_events
+from agents.deliveries import look_for_ever
+from agents.notifications import DeliverInApp, on_events, on_notifications
 from devconnect.events.topics import EVENT_TOPICS, MAIL_REQUESTS, NOTIFICATION_EVENTS
 from devconnect.settings import public_url
+from workers.deliveries import decide_deliveries, looks, telling
 from workers.mail import send_mail
 from workers.runtime import Worker, main
 
@@ -15,10 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def wire(worker: Worker) -> None:
-    """One deciding agent an events topic, the delivery into people's lists, and the post."""
+    """One deciding agent an events topic, the delivery into people's lists and what is due later, and the post."""
+    known = telling(worker.mongo)
     for topic in EVENT_TOPICS:
-        worker.add(topic, on_events(topic, worker.publisher, worker.listings))
-    worker.add(NOTIFICATION_EVENTS, DeliverInApp(worker.truth, worker.projections, worker.publisher))
+        worker.add(topic, on_events(topic, worker.publisher, worker.listings, known))
+    decide = decide_deliveries(worker.mongo, worker.redis, worker.publisher, worker.metrics)
+    worker.add(
+        NOTIFICATION_EVENTS, on_notifications(DeliverInApp(worker.truth, worker.projections, worker.publisher), decide)
+    )
+    due = looks(worker.mongo, worker.publisher)
+    worker.on_start(lambda: worker.background(asyncio.create_task(look_for_ever(*due), name="what is due")))
     settings = worker.settings
     if settings.smtp_url is None:
         logger.warning("SMTP_URL isn't set: mails go to nobody, each is a file in %s", settings.data_dir / "mail")

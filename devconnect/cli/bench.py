@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from devconnect.cli.bench_realtime import realtime_grids
 from devconnect.cli.errors import CliError
 from devconnect.stack import StackError
 
@@ -29,12 +30,13 @@ CONTENDERS = (
     "ours_analytics",
     "ours_projections",
 )
+REALTIME = ("aiohttp", "socketio", "socketio_plain", "ours", "centrifuge", "end_to_end")
 GATEWAYS = ("hello", "redis_get", "ours_me", "ours_presence", "ours_history", "produce", "ours_command")
 
 
 @click.group()
 def bench() -> None:
-    """Measure the fleet against its peers, the gateway against its floors, and how soon a lone command takes effect."""
+    """Measure the fleet and sockets against peers, the gateway against its floors, how soon a command takes effect."""
 
 
 @bench.command()
@@ -253,6 +255,35 @@ def _gateway_grids(report: "GatewayReport") -> Iterator[Table]:
     for name, held in report.tails.items():
         ratios.add_row(f"{name}: p99 / p50", f"{held.ratio:.1f}", f"at most {held.aim:g}")
     yield ratios
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True, help="Of each load.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Of each contender.")
+@click.option(
+    "--connections",
+    type=click.IntRange(0, 60_000),
+    default=10_000,
+    show_default=True,
+    help="Held at the end, after the rounds; 0 leaves this out.",
+)
+@click.option("--only", multiple=True, type=click.Choice(REALTIME), help="Only this part; can be repeated.")
+def realtime(*, as_json: bool, **asked: Any) -> None:
+    """Compare sockets: memory, latency, fan-out, many connections; and follow messages from POST to the socket."""
+    from bench import realtime as contest  # noqa: PLC0415  (only who measures needs it)
+
+    with _told():
+        report = contest.run(contest.Options(**asked), _say())
+    if as_json:
+        click.echo(_json(report))
+    else:
+        for grid in realtime_grids(report):
+            Console().print(grid)
+        for warning in report.warnings:
+            click.echo(f"note: {warning}", err=True)
+    if failures := report.failures():
+        raise CliError("; ".join(failures))
 
 
 @bench.command()

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table as Grid
 
+from agents.notifications import DeliverInApp, on_notifications
 from agents.retrying import RefusedError, Retry
 from devconnect import stack
 from devconnect.adapters.kafka.topics import TopicsError, check_topics
@@ -32,6 +33,7 @@ from devconnect.ports.publisher import Record
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from faust_batch.producer import BatchProducer
+from workers.deliveries import decide_deliveries, telling
 from workers.letters import LetterLog, allowance_record, mark_record
 from workers.mail import send_mail
 from workers.publisher import BatchPublisher
@@ -276,8 +278,11 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
     mongo = connect_mongo(addresses.mongo, settings.mongo_db)
     try:
         async with _publisher(settings) as publisher:
-            stores = MongoTruth(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
-            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, PrometheusMetrics())))
+            stores = telling(mongo), publisher, RedisProjections(redis), MongoListings(mongo), MongoReads(mongo)
+            metrics = PrometheusMetrics()
+            decide = decide_deliveries(mongo, redis, publisher, metrics)
+            told = on_notifications(DeliverInApp(MongoTruth(mongo), RedisProjections(redis), publisher), decide)
+            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, metrics), told))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

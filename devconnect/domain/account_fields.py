@@ -14,6 +14,7 @@ def opened(event: f.UserSignedUp) -> dict[str, str]:
         "tier": event.tier,
         "role": event.role,
         "privacy": _json(f.Privacy()),
+        "notification_preferences": _json(f.NotificationPreferences()),
         "profile": _json(event.profile),
         "created_at": str(event.at),
         "updated_at": str(event.at),
@@ -28,6 +29,7 @@ def closed(event: f.UserDeleted) -> dict[str, str]:
         "tier": "free",
         "role": "member",
         "privacy": _json(f.Privacy()),
+        "notification_preferences": _json(f.NotificationPreferences()),
         "profile": _json(f.Profile(name=DELETED)),
         "created_at": "0",
         "updated_at": str(event.at),
@@ -47,6 +49,8 @@ def _changes(event: f.UserEvent) -> dict[str, str]:
             return {"profile": _json(event.profile)}
         case f.PrivacyChanged():
             return {"privacy": _json(event.privacy)}
+        case f.NotificationPreferencesChanged():
+            return {"notification_preferences": _json(event.preferences)}
         case f.TierChanged():
             return {"tier": event.tier}
         case f.RoleChanged():

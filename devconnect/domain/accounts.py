@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from devconnect.domain import addresses, passwords, rights, sessions
+from devconnect.domain import addresses, passwords, preferences, rights, sessions
 from devconnect.domain.model import AnyDocument, Ref, Snapshot, Ticket, User
 from devconnect.domain.sessions import account, user_unknown
 from devconnect.domain.verdict import Consequences, Verdict, accept, refuse
@@ -24,6 +24,7 @@ def account_view(user: User) -> dict[str, Any]:
         "email_verified": user.email_verified,
         **msgspec.to_builtins(user.profile),
         "privacy": msgspec.to_builtins(user.privacy),
+        "notification_preferences": msgspec.to_builtins(user.notification_preferences),
         "tier": user.tier,
         "role": user.role,
         "created_at": user.created_at,
@@ -63,11 +64,13 @@ def decide(  # noqa: C901, PLR0912  # one row a command
             return _change_profile(command, offset, state)
         case c.ChangePrivacy():
             return _change_privacy(command, offset, state)
+        case c.ChangeNotificationPreferences() | c.SwitchNotifications():
+            return _change_notification_preferences(command, offset, state)
         case c.ChangeTier() | c.ChangeRole():
             return _change_rights(command, offset, state)
         case c.DeleteAccount():
             return _delete(command, offset, state)
-        case c.GoOnline() | c.GoOffline() | c.ReadNotifications():
+        case c.GoOnline() | c.GoOffline() | c.ReadNotifications() | c.SeeNotifications():
             return _note(command, offset, state)
 
 
@@ -113,6 +116,26 @@ def _change_privacy(command: c.ChangePrivacy, offset: int, state: Snapshot) -> V
     return _with_view(state, Ref("user", user.id), happened)
 
 
+def _change_notification_preferences(
+    command: c.ChangeNotificationPreferences | c.SwitchNotifications, offset: int, state: Snapshot
+) -> Verdict:
+    user = account(state, command.actor)
+    if user is None:
+        return user_unknown()
+    before = user.notification_preferences
+    if isinstance(command, c.SwitchNotifications):
+        wanted = preferences.switched(before, command.kind, command.channel, on=command.on)
+    else:
+        wanted = command.preferences
+    trouble = preferences.trouble(wanted)
+    if trouble is not None:
+        return refuse("preferences_invalid", f"{trouble[0]} {trouble[1]}.")
+    happened = Consequences(command, offset)
+    if wanted != before:
+        happened.add(f.NotificationPreferencesChanged, user=user.id, preferences=wanted)
+    return _with_view(state, Ref("user", user.id), happened)
+
+
 def _change_rights(command: c.ChangeTier | c.ChangeRole, offset: int, state: Snapshot) -> Verdict:
     user = rights.subject(command, state)
     if isinstance(user, Verdict):
@@ -136,7 +159,9 @@ def _delete(command: c.DeleteAccount, offset: int, state: Snapshot) -> Verdict:
     return accept({"user": user.id, "deleted": True}, *happened.events)
 
 
-def _note(command: c.GoOnline | c.GoOffline | c.ReadNotifications, offset: int, state: Snapshot) -> Verdict:
+def _note(
+    command: c.GoOnline | c.GoOffline | c.ReadNotifications | c.SeeNotifications, offset: int, state: Snapshot
+) -> Verdict:
     """What changes no document: presence, and what somebody has read."""
     if account(state, command.actor) is None:
         return user_unknown()
@@ -151,6 +176,9 @@ def _note(command: c.GoOnline | c.GoOffline | c.ReadNotifications, offset: int, 
         case c.ReadNotifications():
             happened.add(f.NotificationsRead, user=command.actor, notifications=command.notifications)
             return accept({"read": list(command.notifications)}, *happened.events)
+        case c.SeeNotifications():
+            happened.add(f.NotificationsSeen, user=command.actor, up_to=command.up_to)
+            return accept({"seen_up_to": command.up_to}, *happened.events)
 
 
 def _with_view(state: Snapshot, user: Ref, happened: Consequences) -> Verdict:
@@ -192,7 +220,7 @@ def touched(event: f.AnyUserEvent) -> tuple[Ref, ...]:
     match event:
         case f.UserLoggedIn() | f.SessionRenewed() | f.UserLoggedOut():
             return (Ref("logins", event.user),)
-        case f.UserCameOnline() | f.UserWentOffline() | f.NotificationsRead():
+        case f.UserCameOnline() | f.UserWentOffline() | f.NotificationsRead() | f.NotificationsSeen():
             return ()
         case _:
             return (Ref("user", event.user),)
@@ -240,6 +268,8 @@ def _changes(user: User, event: f.AnyUserEvent) -> dict[str, Any] | None:  # noq
             return {"profile": event.profile}
         case f.PrivacyChanged():
             return {"privacy": event.privacy}
+        case f.NotificationPreferencesChanged():
+            return {"notification_preferences": event.preferences}
         case f.TierChanged():
             return {"tier": event.tier}
         case f.RoleChanged():

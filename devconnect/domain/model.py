@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from devconnect.events.base import ReportReason, Role, Tier
-from devconnect.events.facts import AnyEvent, Privacy, Profile
+from devconnect.events.facts import AnyEvent, NotificationPreferences, Privacy, Profile
 
 Kind = Literal["user", "logins", "connection", "conversation", "message", "report", "audit"]
 
@@ -45,6 +45,7 @@ class User(Document, frozen=True, kw_only=True):
     updated_at: int
     email_verified: bool = False
     privacy: Privacy = Privacy()
+    notification_preferences: NotificationPreferences = NotificationPreferences()
     verification: Ticket | None = None
     reset: Ticket | None = None
     deleted: bool = False

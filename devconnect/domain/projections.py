@@ -141,6 +141,13 @@ class MarkNotificationsRead(Struct, frozen=True):
     at: int
 
 
+class MarkNotificationsSeen(Struct, frozen=True):
+    """All notifications of the user up to this one were before their eyes."""
+
+    user: str
+    up_to: str
+
+
 class AddNotification(Struct, frozen=True):
     """A notification for the list of its recipient."""
 
@@ -170,6 +177,7 @@ Update = (
     | PutTalk
     | MovePosition
     | MarkNotificationsRead
+    | MarkNotificationsSeen
     | AddNotification
 )
 
@@ -183,6 +191,8 @@ def project(event: f.AnyEvent) -> tuple[Update, ...]:
             return _connection(event)
         case f.MessageEvent():
             return _message(event)
+        case f.NotificationRaised(listed=False):
+            return ()
         case f.NotificationRaised():
             return (AddNotification(event.recipient, event.notification, event.kind, event.about, event.at),)
         case _:
@@ -218,6 +228,8 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
             return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
+        case f.NotificationsSeen():
+            return (MarkNotificationsSeen(event.user, event.up_to),)
         case _:
             return _comings_and_goings(event) or (_put(event),)
 

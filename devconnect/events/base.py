@@ -14,6 +14,12 @@ Role = Literal["member", "analyst", "operator"]
 Audience = Literal["everybody", "connections", "nobody"]
 #: Why a session is over.
 EndReason = Literal["log_out", "log_out_everywhere", "password", "reset", "reuse", "replaced", "too_many", "deleted"]
+#: By which somebody is told of things, and those of them that are asked for by a request.
+Channel = Literal["in_app", "push", "email", "webhook"]
+RequestChannel = Literal["push", "webhook"]
+#: How soon a device is to be woken for something (RFC 8030).
+Urgency = Literal["very-low", "low", "normal", "high"]
+DigestPeriod = Literal["off", "daily", "weekly"]
 #: Why somebody is reported.
 ReportReason = Literal["spam", "harassment", "impersonation", "inappropriate", "other"]
 

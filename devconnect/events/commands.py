@@ -4,8 +4,8 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from devconnect.events.base import Command, ReportReason, Role, Tier, pair_id
-from devconnect.events.facts import Privacy
+from devconnect.events.base import Channel, Command, ReportReason, Role, Tier, pair_id
+from devconnect.events.facts import NotificationPreferences, Privacy
 
 
 class SignUp(Command, frozen=True, tag="user.sign_up"):
@@ -121,6 +121,20 @@ class ChangePrivacy(Command, frozen=True, tag="user.change_privacy"):
     privacy: Privacy
 
 
+class ChangeNotificationPreferences(Command, frozen=True, tag="user.change_notification_preferences"):
+    """Say how one wants to be told of things, whole."""
+
+    preferences: NotificationPreferences
+
+
+class SwitchNotifications(Command, frozen=True, tag="user.switch_notifications"):
+    """Be told of one kind of thing by one channel, or no more; the rest of the preferences stays."""
+
+    kind: str
+    channel: Channel
+    on: bool
+
+
 class DeleteAccount(Command, frozen=True, tag="user.delete_account"):
     """Close the actor's account; the gateway has checked the password."""
 
@@ -182,6 +196,12 @@ class ReadNotifications(Command, frozen=True, tag="user.read_notifications"):
     """Mark own notifications as read; ids that are not the actor's own mean nothing."""
 
     notifications: tuple[str, ...]
+
+
+class SeeNotifications(Command, frozen=True, tag="user.see_notifications"):
+    """All own notifications up to `up_to`, one's id, were before the actor's eyes."""
+
+    up_to: str
 
 
 class RequestConnection(Command, frozen=True, tag="connection.request"):
@@ -342,11 +362,14 @@ UserCommand = (
     | ConfirmEmail
     | ChangeProfile
     | ChangePrivacy
+    | ChangeNotificationPreferences
+    | SwitchNotifications
     | ChangeTier
     | ChangeRole
     | GoOnline
     | GoOffline
     | ReadNotifications
+    | SeeNotifications
     | DeleteAccount
 )
 ConnectionCommand = (

@@ -1,8 +1,21 @@
 """Every event, in the past tense. Command agents emit them, everybody else only reads them."""
 
-from msgspec import Struct
+from typing import Annotated
 
-from devconnect.events.base import Audience, EndReason, Event, ReportReason, Role, Tier, pair_id
+from msgspec import Meta, Struct
+
+from devconnect.events.base import (
+    Audience,
+    DigestPeriod,
+    EndReason,
+    Event,
+    ReportReason,
+    RequestChannel,
+    Role,
+    Tier,
+    Urgency,
+    pair_id,
+)
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -23,6 +36,49 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=
     photo_url: Audience = "everybody"
     presence: Audience = "connections"
     discoverable: bool = True
+
+
+class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """By which channels somebody is told of one kind of thing."""
+
+    in_app: bool = True
+    push: bool = True
+    email: bool = False
+    webhook: bool = True
+
+
+class KindSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """The same for each kind that can be switched: what is about the account's safety can't."""
+
+    connection_requested: Switches = Switches(email=True)
+    connection_accepted: Switches = Switches()
+    message_received: Switches = Switches()
+    welcome: Switches = Switches(push=False)
+    suggestions: Switches = Switches(push=False, webhook=False)
+    digest: Switches = Switches(in_app=False, push=False, email=True, webhook=False)
+
+
+class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """From `start` to `end` each day, "HH:MM" of the person's clock; past midnight where `end` is the earlier one."""
+
+    start: Annotated[str, Meta(description="HH:MM", examples=["22:30"])]
+    end: Annotated[str, Meta(description="HH:MM", examples=["07:00"])]
+
+
+class Digest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How often somebody is told, in one, of what they haven't read: at this hour of their day, weekly on Mondays."""
+
+    every: DigestPeriod = "off"
+    hour: Annotated[int, Meta(description="0 to 23", examples=[8])] = 8
+
+
+class NotificationPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How a person wants to be told of things; `time_zone` is an IANA name, by which hours are meant."""
+
+    kinds: KindSwitches = KindSwitches()
+    time_zone: Annotated[str, Meta(description="An IANA name.", examples=["Europe/Berlin"])] = "UTC"
+    quiet_hours: Annotated[QuietHours | None, Meta(description="When nothing makes a sound; null for never.")] = None
+    digest: Digest = Digest()
 
 
 class UserEvent(Event, frozen=True):
@@ -115,6 +171,12 @@ class PrivacyChanged(UserEvent, frozen=True, tag="user.privacy_changed"):
     privacy: Privacy
 
 
+class NotificationPreferencesChanged(UserEvent, frozen=True, tag="user.notification_preferences_changed"):
+    """How they want to be told of things is now this, whole."""
+
+    preferences: NotificationPreferences
+
+
 class UserDeleted(UserEvent, frozen=True, tag="user.deleted"):
     """The account is closed and its data gone; `email` may be taken by somebody else."""
 
@@ -162,6 +224,12 @@ class NotificationsRead(UserEvent, frozen=True, tag="user.notifications_read"):
     """These notifications of the user are read."""
 
     notifications: tuple[str, ...]
+
+
+class NotificationsSeen(UserEvent, frozen=True, tag="user.notifications_seen"):
+    """All notifications of the user up to `up_to`, one's id, were before their eyes; not all of them were read."""
+
+    up_to: str
 
 
 class ConnectionEvent(Event, frozen=True):
@@ -294,8 +362,9 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     """Somebody is to be told of something.
 
     `notification` sorts by time and is unique a recipient; it follows from the event that caused it, so a replay
-    raises the same one. `about` names what it is about: a user, and for a message its conversation and id. `source`
-    names the topic and partition of that event (domain.inbox.source_of).
+    raises the same one. `about` names what it is about: a user, and for a message its conversation and id; of a digest,
+    how many of each kind. It isn't `listed` where its recipient wants none of the kind in their list. `source` names
+    the topic and partition of the event behind it (domain.inbox.source_of): of one source `seq` only grows.
     """
 
     notification: str
@@ -304,6 +373,7 @@ class NotificationRaised(Event, frozen=True, tag="notification.raised"):
     cause: str
     about: dict[str, str]
     source: str = ""
+    listed: bool = True
 
     @property
     def key(self) -> str:
@@ -332,7 +402,9 @@ class MailRequested(
     """An e-mail is to be sent: `kind` names its template.
 
     `id` follows from the event that caused it. `ticket` and `expires_at` are those of its link, which is signed where
-    the mail is written, so that no link is in Kafka.
+    the mail is written, so that no link is in Kafka. One that tells of a `notification`, or of `count` of them, has
+    the id of its delivery, the notification's kind and `about`, and no link that expires: then `expires_at` is when it
+    is no news any more.
     """
 
     id: str
@@ -343,11 +415,42 @@ class MailRequested(
     ticket: str = ""
     expires_at: int = 0
     about: dict[str, str] = {}
+    notification: str = ""
+    count: int = 1
     v: int = 1
 
     @property
     def key(self) -> str:
         """One recipient's mail is sent in order."""
+        return self.user
+
+
+class DeliveryRequested(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="delivery.requested"
+):
+    """A person is to be told of a notification by a channel, once for each `id` (the delivery's).
+
+    `count` are told of in one, of which `notification`, `kind` and `about` name one. `at` is when it happened. It is
+    worth nothing after `expires_at`. `group` is what those are called of which a device shows the last only; "" where
+    each stands for itself.
+    """
+
+    id: str
+    user: str
+    channel: RequestChannel
+    notification: str
+    kind: str
+    at: int
+    expires_at: int
+    about: dict[str, str] = {}
+    count: int = 1
+    group: str = ""
+    urgency: Urgency = "normal"
+    v: int = 1
+
+    @property
+    def key(self) -> str:
+        """One recipient's are told in order."""
         return self.user
 
 
@@ -385,11 +488,13 @@ AnyUserEvent = (
     | EmailChanged
     | ProfileChanged
     | PrivacyChanged
+    | NotificationPreferencesChanged
     | TierChanged
     | RoleChanged
     | UserCameOnline
     | UserWentOffline
     | NotificationsRead
+    | NotificationsSeen
     | UserDeleted
 )
 AnyConnectionEvent = (

@@ -54,6 +54,7 @@ analytics_events: Codec[facts.WindowClosed] = Codec(facts.WindowClosed)
 session_ends: Codec[facts.SessionEnded] = Codec(facts.SessionEnded)
 mail_requests: Codec[facts.MailRequested] = Codec(facts.MailRequested)
 inbox_events: Codec[InboxEntry] = Codec(InboxEntry)
+delivery_requests: Codec[facts.DeliveryRequested] = Codec(facts.DeliveryRequested)
 analytics_parts = PartCodec()
 
 USER_COMMANDS = Topic(
@@ -137,6 +138,22 @@ MAIL_REQUESTS = Topic(
     config=_kept(7),
     codec=mail_requests,
 )
+PUSH_REQUESTS = Topic(
+    name="push-requests",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (push)",
+    config=_kept(7),
+    codec=delivery_requests,
+)
+WEBHOOK_REQUESTS = Topic(
+    name="webhook-requests",
+    key="recipient's user id",
+    written_by="notifications",
+    read_by="notifications (webhooks)",
+    config=_kept(7),
+    codec=delivery_requests,
+)
 ANALYTICS_EVENTS = Topic(
     name="analytics-events",
     key="table and window",
@@ -194,6 +211,8 @@ REGISTRY: tuple[Topic, ...] = (
     SESSION_ENDS,
     INBOX_EVENTS,
     MAIL_REQUESTS,
+    PUSH_REQUESTS,
+    WEBHOOK_REQUESTS,
     ANALYTICS_EVENTS,
     ANALYTICS_PARTS,
     DEAD_LETTERS,

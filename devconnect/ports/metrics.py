@@ -103,6 +103,12 @@ SOCKETS_CLOSED = Metric(
 SOCKETS_REFUSED = Metric(name="sockets_refused", kind="counter", help="Sockets that were not let in.", labels=("code",))
 
 # The fleet.
+DELIVERIES = Metric(
+    name="deliveries_decided",
+    kind="counter",
+    help="Notifications decided for a channel, by the rule that did.",
+    labels=("channel", "rule"),
+)
 RECORDS = Metric(name="records_processed", kind="counter", help="Records an agent is done with.", labels=("agent",))
 BATCH_RECORDS = Metric(
     name="batch_records", kind="histogram", help="Records a batch.", labels=("agent",), buckets=BATCH

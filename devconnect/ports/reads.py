@@ -5,9 +5,10 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
+from devconnect.domain.delivering import Delivery
 from devconnect.domain.model import RelationState
 from devconnect.events.base import ReportReason, Role, Tier
-from devconnect.events.facts import Privacy, Profile
+from devconnect.events.facts import NotificationPreferences, Privacy, Profile
 
 T = TypeVar("T")
 #: Where an answer came from, for the header X-Source.
@@ -67,6 +68,7 @@ class UserView(Struct, frozen=True, kw_only=True):
     updated_at: int = 0
     email_verified: bool = False
     privacy: Privacy = Privacy()
+    notification_preferences: NotificationPreferences = NotificationPreferences()
     deleted: bool = False
 
 
@@ -168,13 +170,14 @@ class PresenceView(Struct, frozen=True, kw_only=True):
 
 
 class NotificationView(Struct, frozen=True, kw_only=True):
-    """A notification in its recipient's list."""
+    """A notification in its recipient's list; whoever has read it has `seen` it."""
 
     id: str
     kind: str
     about: dict[str, str]
     at: int
     read: bool
+    seen: bool = False
 
 
 class CursorExpiredError(ValueError):
@@ -273,6 +276,9 @@ class Reads(Protocol):
     async def unread_notifications(self, user: str) -> int | None:
         """How many are not read."""
 
+    async def unseen_notifications(self, user: str) -> int | None:
+        """How many were not seen: neither read nor before the user's eyes."""
+
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
         """Rows of an analytics table's view."""
 
@@ -294,3 +300,6 @@ class Library(Protocol):
 
     async def report(self, report: str) -> ReportView | None:
         """A report by its id."""
+
+    async def deliveries(self, user: str, notification: str) -> list[Delivery]:
+        """What was decided of telling the user of a notification, by channel; empty where nothing was (yet)."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from devconnect.domain.model import AnyDocument, Decision, Ref, Reservation, Secret, Snapshot
-from devconnect.domain.projections import AddNotification, MarkNotificationsRead
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead, MarkNotificationsSeen
 
 
 class UnavailableError(Exception):
@@ -51,3 +51,6 @@ class Truth(Protocol):
 
     async def mark_notifications_read(self, marks: Sequence[MarkNotificationsRead]) -> None:
         """Mark them read; the first mark stays."""
+
+    async def mark_notifications_seen(self, marks: Sequence[MarkNotificationsSeen]) -> None:
+        """Move each user's mark forward: what is up to it was seen."""

@@ -1,5 +1,6 @@
 """TCP ports on the loopback: which one a part gets, and who has one that is taken."""
 
+import os
 import random
 import socket
 import time
@@ -9,7 +10,9 @@ import psutil
 LOOPBACK = "127.0.0.1"
 #: Below the range that systems hand out to outgoing connections, so that none of those takes our port
 #: while a part is down.
-_RANGE = (20_000, 32_000)
+_RANGE = "20000-31999"
+#: The variable that names another range: two that pick at the same moment could pick the same port of one.
+RANGE = "PICKED_PORTS"
 #: Seconds to wait for last time's port: a server that was just killed may hold it for a moment longer, and workers that
 #: live on look for the new one there.
 _PATIENCE = 2.0
@@ -39,8 +42,9 @@ def pick(last: int | None = None, *, avoid: frozenset[int] = frozenset()) -> int
     """The port of last time where it is free, else a new free one that is not in `avoid`."""
     if last and last not in avoid and _comes_free(last):
         return last
+    lowest, highest = map(int, os.environ.get(RANGE, _RANGE).split("-"))
     for _ in range(200):
-        port = random.randrange(*_RANGE)  # noqa: S311 (no secret)
+        port = random.randint(lowest, highest)  # noqa: S311 (no secret)
         if port not in avoid and is_free(port):
             return port
     with socket.socket() as probe:

@@ -6,7 +6,6 @@ Test modules import `mongo_server` and `db` by name.
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from devconnect.domain.model import Audit, Connection, Conversation, Decision, L
 from devconnect.domain.projections import AddNotification
 from devconnect.events.base import pair_id
 from devconnect.events.facts import Profile
+from devconnect.stack.ports import pick
 
 DRIVERS: tuple[Callable[..., Any], ...] = (AsyncIOMotorClient, AsyncMongoClient)
 NOON = 1_700_000_000_000
@@ -37,9 +37,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = pick()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

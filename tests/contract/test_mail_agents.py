@@ -32,7 +32,8 @@ from tests.contract.mongo_fixtures import (
     timed,
 )
 from tests.contract.smtp_fixtures import Post, post, words
-from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
+from tests.delivery_fakes import MemoryOccasions
+from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
 
 __all__ = ["db", "mongo_server", "own_server", "post"]
 
@@ -57,7 +58,8 @@ async def requested(*events: f.AnyEvent) -> list[Slice[f.MailRequested]]:
     """What these events bring to `mail-requests`, as its agent gets it."""
     publisher = MemoryPublisher()
     records = [MemoryRecord(0, None, None)] * len(events)
-    await DecideNotifications(USER_EVENTS, publisher).apply([Slice(USER_EVENTS.name, 0, records, events)])
+    step = DecideNotifications(USER_EVENTS, publisher, MemoryTruth(), MemoryOccasions())
+    await step.apply([Slice(USER_EVENTS.name, 0, records, events)])
     found = [mail_requests.decode(record.value) for record in publisher.logs[MAIL_REQUESTS.name, 0]]
     return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
 

@@ -11,11 +11,13 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
 from devconnect.adapters.mongo.connect import Database, ping
+from devconnect.adapters.mongo.deliveries import MongoDeliveries, MongoOccasions
+from devconnect.adapters.mongo.digests import MongoDigests
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.reads import MongoReads
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.domain.model import Ref, Reservation, Secret
-from devconnect.domain.projections import MarkNotificationsRead
+from devconnect.domain.projections import MarkNotificationsRead, MarkNotificationsSeen
 from devconnect.ports.truth import UnavailableError
 from tests.contract.mongo_fixtures import (
     DRIVERS,
@@ -28,6 +30,7 @@ from tests.contract.mongo_fixtures import (
     own_server,
     timed,
 )
+from tests.delivery_fakes import a_delivery
 
 __all__ = ["own_server"]
 
@@ -46,6 +49,14 @@ def every_call(db: Database, within: float) -> dict[str, Any]:
         "save": truth.save([a_user("ada"), a_message("ada", "bob")]),
         "add_notifications": truth.add_notifications([a_notification("ada", 1)]),
         "mark_notifications_read": truth.mark_notifications_read([MarkNotificationsRead("ada", ("n",), 1)]),
+        "mark_notifications_seen": truth.mark_notifications_seen([MarkNotificationsSeen("ada", "n")]),
+        "find deliveries": MongoDeliveries(db, within=within).find(["d"]),
+        "decide": MongoDeliveries(db, within=within).decide([a_delivery()]),
+        "due": MongoDeliveries(db, within=within).due(1, 1),
+        "claim": MongoOccasions(db, within=within).claim({"o": "e"}),
+        "digests": MongoDigests(db, within=within).due(1, 1),
+        "deliveries": reads.deliveries("ada", "n"),
+        "unseen": reads.unseen_notifications("ada"),
         "credentials": reads.credentials("a@b"),
         "sessions_of": reads.sessions_of("ada"),
         "audit": reads.audit("ada", None, 10),

@@ -22,6 +22,7 @@ from devconnect.domain import presence as domain
 from devconnect.domain.presence import SOCKETS_MS, Standing
 from devconnect.domain.projections import DelUser, SetAudience, SetPresence
 from devconnect.ports.roster import Gone
+from devconnect.ports.truth import UnavailableError
 from tests.contract.redis_fixtures import Server, Wire as Proxy, client, own_server, servers, until
 from tests.contract.roster_process import Child
 from tests.contract.test_redis_projections import matches
@@ -31,6 +32,10 @@ __all__ = ["client", "own_server", "servers"]
 
 #: Seconds: short, so that tests needn't wait; everything else follows from it.
 LEASE = 1.0
+#: The shortest that may be set.
+SHORTEST = 3.0
+#: Longer where connecting again, or saying thousands, has to be done within it.
+STORM = 5.0
 USERS = [f"{n:032x}" for n in range(5_000)]
 
 
@@ -249,9 +254,10 @@ async def test_those_of_a_killed_gateway_go_when_its_lease_is_over_and_not_befor
     own_server: Server, rosters: Rosters
 ) -> None:
     asking = connect(own_server.url)
-    await rosters.open(own_server.url), await rosters.open(own_server.url)
+    for _ in range(2):
+        await rosters.open(own_server.url, lease=SHORTEST)
     async with listening(own_server.url, USERS[:600]) as heard:
-        async with Child(own_server.url, LEASE, USERS[:600]) as child:
+        async with Child(own_server.url, SHORTEST, USERS[:600]) as child:
             await eventually(asking, USERS[:600], USERS[:600])
             [score] = await run(asking, [("ZSCORE", keys.GATEWAYS, child.gateway)])
             child.kill()
@@ -259,12 +265,12 @@ async def test_those_of_a_killed_gateway_go_when_its_lease_is_over_and_not_befor
             while now_ms() < float(score) - 50:
                 assert len(await online(asking, USERS[:600])) == 600
                 await asyncio.sleep(0.02)
-            await eventually(asking, USERS[:600], [])
-            # In proportion 1.2 s are 12 s of the lease of 10 s.
-            assert time.monotonic() - killed < LEASE * 1.5
+            await eventually(asking, USERS[:600], [], within=10)
+            # In proportion: 15 s of a lease of 10 s.
+            assert time.monotonic() - killed < SHORTEST * 1.5
         found = await RedisReads(asking).presence(USERS[:600], now_ms())
         # About when it died, and not when that was found out.
-        assert all(killed_at - LEASE * 200 < each.last_seen <= killed_at + 50 for each in found)
+        assert all(killed_at - SHORTEST * 200 < each.last_seen <= killed_at + 50 for each in found)
         await until(lambda: len(heard) >= 1200)
         assert [hint[0] for _, hint in heard].count("0") == 600
         assert sorted(gone.user for gone in rosters.gone) == USERS[:600]
@@ -280,13 +286,13 @@ async def test_five_thousand_who_move_from_a_killed_gateway_to_another_are_told_
     own_server: Server, rosters: Rosters
 ) -> None:
     asking = connect(own_server.url)
-    other = await rosters.open(own_server.url)
-    async with Child(own_server.url, LEASE, USERS) as child:
+    other = await rosters.open(own_server.url, lease=STORM)
+    async with Child(own_server.url, STORM, USERS) as child:
         await eventually(asking, USERS[:100], USERS[:100])
         async with listening(own_server.url, USERS) as heard:
             child.kill()
             assert all(await asyncio.gather(*map(other.join, USERS)))
-            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1, within=10)
+            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1, within=3 * STORM)
             assert len(await online(asking, USERS)) == 5_000
             assert rosters.metrics.counts["gateway_users_swept",] == 5_000
             assert heard == []
@@ -307,6 +313,32 @@ async def test_a_gateway_that_hung_has_its_people_back_when_it_comes_to(own_serv
         assert await run(asking, [("EXISTS", keys.sockets(child.gateway))]) == [0]
         await asyncio.sleep(1.5 * LEASE)
         assert await online(asking, USERS[:300]) == USERS[:300]
+    await close(asking)
+
+
+async def test_nobody_is_taken_away_while_a_gateway_that_comes_to_says_its_people_again(
+    own_server: Server, rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = connect(own_server.url)
+    roster = await rosters.open(own_server.url)
+    await asyncio.gather(*map(roster.join, USERS[:300]))
+
+    async def not_yet(_: Sequence[str]) -> None:
+        raise UnavailableError("it takes its time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(roster, "_say_chunk", not_yet)
+        old = roster.gateway
+        await run(asking, [("ZADD", keys.GATEWAYS, 1, old)])
+        await until(lambda: roster.gateway != old)
+        async with listening(own_server.url, USERS[:300]) as heard:
+            await rosters.open(own_server.url)
+            await asyncio.sleep(2 * LEASE)
+            assert heard == []
+            patch.undo()
+            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1)
+            assert heard == []
+    assert await online(asking, USERS[:300]) == USERS[:300]
     await close(asking)
 
 
@@ -373,13 +405,13 @@ async def test_a_redis_that_was_killed_and_is_back_with_its_data_tells_of_nobody
 ) -> None:
     asking = connect(own_server.url)
     for part in (USERS[:400], USERS[400:800]):
-        await asyncio.gather(*map((await rosters.open(own_server.url)).join, part))
+        await asyncio.gather(*map((await rosters.open(own_server.url, lease=STORM)).join, part))
     own_server.kill()
     # For longer than every lease: whoever is back first mustn't take the others for dead.
-    await asyncio.sleep(1.5 * LEASE)
+    await asyncio.sleep(1.2 * STORM)
     own_server.start()
     async with listening(own_server.url, USERS[:800]) as heard:
-        await until(lambda: rosters.metrics.counts["gateways_swept",] == 2, within=10)
+        await until(lambda: rosters.metrics.counts["gateways_swept",] == 2, within=3 * STORM)
         assert await online(asking, USERS[:800]) == USERS[:800]
         assert heard == []
         assert rosters.gone == []

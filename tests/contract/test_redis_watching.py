@@ -5,12 +5,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from devconnect.adapters.redis import keys, lua_presence as lua, watching as module
-from devconnect.adapters.redis.calls import Command, run, run_all
+from devconnect.adapters.redis.calls import Client, Command, run, run_all
 from devconnect.adapters.redis.channels import Channels
 from devconnect.adapters.redis.connect import close, connect, connect_channels, connect_fast
 from devconnect.adapters.redis.projections import RedisProjections
@@ -129,6 +129,26 @@ async def test_the_first_answer_is_how_it_is_and_what_follows_only_what_changes(
     await house.settled()
     assert house.told["bob"] == []
     assert house.looks() == 1
+
+
+async def test_what_changes_while_the_first_answer_is_on_its_way_is_told(
+    own: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await own.connected(("ada", "bob"))
+    asked: list[object] = []
+
+    async def slow(client: Client, commands: Sequence[Command]) -> list[Any]:
+        answers = await run(client, commands)
+        asked.append(commands)
+        if len(asked) == 1:
+            await own.come("ada")
+            await until(lambda: own.looks() == 1)
+        return answers
+
+    monkeypatch.setattr(module, "run", slow)
+    [ada] = await own.watcher("bob").add(["ada"])
+    assert not ada.online
+    await until(lambda: own.told["bob"] == [("ada", True)])
 
 
 async def test_whoever_comes_and_goes_at_once_many_times_is_looked_at_once(house: House) -> None:

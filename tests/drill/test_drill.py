@@ -69,12 +69,12 @@ def test_a_bad_argument_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_short_drill_is_exact(tmp_path: Path) -> None:
     folder, errors = tmp_path / "drill", tmp_path / "errors.txt"
     arguments = ("--seed", "43", "--faults", "10", "--apart", "3", "--json", "--keep", str(folder))
     with errors.open("wb") as file, started(*arguments, errors=file) as process:
-        out, _ = process.communicate(timeout=290)
+        out, _ = process.communicate(timeout=540)
     report = json.loads(out or "null")
     assert report is not None, errors.read_text()
     assert (process.returncode, report["differences"]) == (0, [])

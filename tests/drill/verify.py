@@ -157,13 +157,14 @@ class Verifier:
         listed: Counter[tuple[str, str, str]] = Counter()
         for person in self._people:
             items = await self._items(person, "/v1/me/notifications")
-            listed.update((person.user, item["kind"], item["about"]["user"]) for item in items)
+            listed.update((person.user, item["kind"], item["about"].get("user", person.user)) for item in items)
             if len({item["id"] for item in items}) != len(items):
                 listed[person.user, "listed twice", ""] += 1
         users = {person.user for person in self._people}
         due = counting.told(facts)
         kept = Counter(
-            (each["user"], each["kind"], each["about"]["user"]) for each in self._stores.documents("notifications")
+            (each["user"], each["kind"], each["about"].get("user", each["user"]))
+            for each in self._stores.documents("notifications")
         )
         theirs = {key: times for key, times in due.items() if key[0] in users}
         return differences("notification listed", listed, theirs) + differences("notification kept", kept, due)

@@ -6,6 +6,15 @@ import pytest
 
 from tests.e2e.system import System
 
+#: What takes longest, the longest first.
+LONG = ("test_openapi.py", "test_windows.py", "test_outages.py", "test_run.py", "test_dlq.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a run with `-n` no process is alone at the end with a module that takes long: those are begun first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:

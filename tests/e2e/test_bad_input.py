@@ -145,7 +145,7 @@ READERS = {
     "user-events": ["erase-user-events", "fold-user-events", "notify-user-events", "project-user-events"],
     "connection-events": ["fold-connection-events", "notify-connection-events", "project-connection-events"],
     "message-events": ["fold-message-events", "notify-message-events", "project-message-events"],
-    "notification-events": ["deliver-in-app"],
+    "notification-events": ["decide-deliveries"],
     "mail-requests": ["send-mail"],
 }
 

@@ -136,6 +136,25 @@ def test_notifications_are_raised_once_and_marked_read(system: System) -> None:
     assert [item["read"] for item in after["items"]] == [False, True, False]
 
 
+def test_a_person_says_how_to_be_told_and_can_ask_why(system: System) -> None:
+    ada, bob = join(system, "Ada", "Bob")
+    kinds = {"message_received": {"push": False, "webhook": False}}
+    told = bob.do("PUT", "/v1/me/notification-preferences", {"kinds": kinds, "time_zone": "Asia/Kathmandu"})
+    assert told["notification_preferences"]["time_zone"] == "Asia/Kathmandu"
+    ada.connect(bob)
+    ada.say(bob, "Hello")
+    first = bob.sees("/v1/me/notifications", lambda body: len(body["items"]) == 3)["items"][0]["id"]
+    path = f"/v1/me/notifications/{first}/deliveries"
+    wait_until(lambda: bob.send("GET", path).status == 200, PATIENCE, "a decision")
+    rules = {each["channel"]: (each["state"], each["rule"]) for each in bob.read(path)["items"]}
+    off = ("skipped", "switched_off")
+    assert rules == {"in_app": ("delivered", "wanted"), "push": off, "email": off, "webhook": off}
+    bob.do("POST", "/v1/me/notifications/seen", {"up_to": first})
+    seen = bob.sees("/v1/me/notifications", lambda body: body["unseen"] == 0)
+    assert (seen["unread"], [item["seen"] for item in seen["items"]]) == (3, [True] * 3)
+    bob.sees(path, lambda body: body["items"][0]["state"] == "seen")
+
+
 def test_a_changed_profile_is_seen_by_others(system: System) -> None:
     ada, bob = join(system, "Ada", "Bob")
     changed = ada.do("PATCH", "/v1/me", {"headline": "Now  with\tcards", "skills": ["Rust"]})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from bench import tools
-from devconnect.cli.bench import GATEWAYS
+from devconnect.cli.bench import GATEWAYS, REALTIME
 from devconnect.runner.plan import ROOT
 
 pytestmark = pytest.mark.timeout(300)
@@ -110,6 +111,28 @@ def test_the_gateway_and_its_floors_answer_right_under_load(tmp_path: Path) -> N
         "ours_command / produce",
     }
     assert set(found["tails"]) == {name for name in GATEWAYS if name.startswith("ours_")}
+    assert left(tmp_path) == []
+
+
+def test_everybody_delivers_to_sockets(tmp_path: Path) -> None:
+    names = [name for name in REALTIME if name != "end_to_end"]
+    only = [word for name in names for word in ("--only", name)]
+    found = report(tmp_path, "realtime", "--seconds", "0.2", "--rounds", "1", "--connections", "10", *only)
+    for name in names:
+        result = found["contenders"][name]
+        if name == "centrifuge" and shutil.which("go") is None:
+            assert result["absent"] == "go isn't on PATH"
+            continue
+        assert (result["failure"], result["absent"]) == (None, None)
+        assert 0 < result["one_to_one_p50_ms"] <= result["one_to_one_p99_ms"]
+        assert 0 < result["across_p50_ms"] <= result["across_p99_ms"]
+        assert result["fan_out_per_second"] > 0
+        assert result["held"]["connections"] == 10
+        assert (result["held"]["stall_ms"] is None) == (name == "centrifuge")
+    for name in ("fan-out: ours / socketio", "fan-out: ours / aiohttp", "ours: longest stall, ms"):
+        aim = found["ratios"][name]
+        assert aim["held"] == (aim["value"] >= aim["aim"] if aim["bound"] == "at least" else aim["value"] <= aim["aim"])
+    assert found["end_to_end"] is None
     assert left(tmp_path) == []
 
 

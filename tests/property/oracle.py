@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devconnect.domain import analytics, deciding
+from devconnect.domain.delivering import CHANNELS
 from devconnect.domain.model import (
     AnyDocument,
     Connection,
@@ -21,16 +22,22 @@ from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of, type_of
 from devconnect.events.topics import (
     COMMAND_TO_EVENT,
+    MAIL_REQUESTS,
     NOTIFICATION_EVENTS,
+    PUSH_REQUESTS,
     SESSION_ENDS,
     USER_COMMANDS,
+    WEBHOOK_REQUESTS,
     Topic,
     changelog,
+    delivery_requests,
+    mail_requests,
     notification_events,
     session_ends,
 )
 from tests import counting
 from tests.counting import Fact
+from tests.fakes import MemoryRecord
 from tests.property.read_model import ReadModel
 from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
 
@@ -260,15 +267,29 @@ def _view(name: str, rows: Mapping[tuple[int, str], analytics.Row]) -> dict[str,
 
 
 def _assert_told(world: World, facts: list[Fact]) -> None:
-    """Each notification is in its recipient's list once, and was raised at least once."""
+    """Each notification is in its recipient's list once, and was raised and decided at least once."""
     kept = world.truth.notifications
     raised = {(event.recipient, event.notification) for event in _raised(world)}
     assert raised == set(kept)
     found: dict[tuple[str, str, str], int] = {}
     for each in kept.values():
-        key = each.user, each.kind, each.about["user"]
+        key = each.user, each.kind, each.about.get("user", each.user)
         found[key] = found.get(key, 0) + 1
     assert found == dict(counting.told(facts))
+    decided = {(each.user, each.notification, each.channel) for each in world.deliveries.stored.values()}
+    assert decided == {(*key, channel) for key in kept for channel in CHANNELS}
+    asked = {delivery_requests.decode(each.value).id for each in _records(world, PUSH_REQUESTS)}
+    asked |= {delivery_requests.decode(each.value).id for each in _records(world, WEBHOOK_REQUESTS)}
+    asked |= {
+        one.id for each in _records(world, MAIL_REQUESTS) if (one := mail_requests.decode(each.value)).notification
+    }
+    told = {each.id: each.state for each in world.deliveries.stored.values() if each.channel != "in_app"}
+    assert {name for name, state in told.items() if state == "queued"} <= asked
+    assert {told[name] for name in asked} <= {"queued", "seen"}
+
+
+def _records(world: World, topic: Topic) -> list[MemoryRecord]:
+    return [record for partition in range(PARTITIONS) for record in world.logs[topic.name, partition]]
 
 
 def _raised(world: World) -> list[f.NotificationRaised]:

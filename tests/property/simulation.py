@@ -17,9 +17,10 @@ from aiokafka.errors import KafkaConnectionError
 
 from agents.analytics import FoldTables
 from agents.commands import DecideCommands
+from agents.deliveries import DecideDeliveries
 from agents.erasure import EraseRelations
 from agents.limiting import Limiter
-from agents.notifications import DeliverInApp, on_events
+from agents.notifications import DeliverInApp, Telling, on_events, on_notifications
 from agents.processing import Processor
 from agents.projections import ProjectEvents
 from devconnect.domain.analytics import Row
@@ -45,6 +46,7 @@ from faust_batch.ledger import OffsetLedger
 from faust_batch.table import BatchTable, Log
 from tables import analytics
 from tables.views import ViewPublisher
+from tests.delivery_fakes import MemoryDeliveries, MemoryDigests, MemoryFocus, MemoryOccasions
 from tests.fakes import (
     ManualClock,
     MemoryAnswers,
@@ -126,6 +128,8 @@ class World:
         self.changelogs: dict[str, MemoryLog] = defaultdict(lambda: MemoryLog(chunk=3))
         self.truth, self.answers, self.projections = MemoryTruth(), MemoryAnswers(), MemoryProjections()
         self.listings = MemoryListings()
+        self.deliveries, self.digests = MemoryDeliveries(self.truth), MemoryDigests(self.truth)
+        self.occasions = MemoryOccasions()
         self.committed: dict[tuple[str, TP], int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
         self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
@@ -349,9 +353,21 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
         case "notifications":
             deliver = DeliverInApp(truth, projections, publisher)
             listings: Any = Gated(process, "listings", world.listings)
+            deliveries: Any = Gated(process, "deliveries", world.deliveries)
+            occasions: Any = Gated(process, "occasions", world.occasions)
+            digests: Any = Gated(process, "digests", world.digests)
+            known = Telling(truth, occasions, deliveries, digests)
+            decide = DecideDeliveries(
+                truth=truth,
+                deliveries=deliveries,
+                focus=MemoryFocus(),
+                publisher=publisher,
+                clock=ManualClock(),
+                metrics=NoMetrics(),
+            )
             return [
-                *((topic, on_events(topic, publisher, listings)) for topic in EVENT_TOPICS),
-                (NOTIFICATION_EVENTS, deliver),
+                *((topic, on_events(topic, publisher, listings, known)) for topic in EVENT_TOPICS),
+                (NOTIFICATION_EVENTS, on_notifications(deliver, decide)),
             ]
         case _:
             views = ViewPublisher(MemoryViews())

@@ -43,6 +43,8 @@ SIGN_UP = c.SignUp(
     photo_url="https://x/a.png",
     skills=("python",),
 )
+QUIET = f.NotificationPreferences(time_zone="Europe/Berlin", quiet_hours=f.QuietHours(start="22:00", end="07:00"))
+NO_PUSH = f.NotificationPreferences(kinds=f.KindSwitches(message_received=f.Switches(push=False)))
 HIDDEN = f.Privacy(about="nobody", discoverable=False)
 LINK = fact(f.EmailVerificationRequested, ticket="c9", email="ann@x", expires_at=AT + 3 * DAY)
 OPEN = logins(s1=login())
@@ -58,6 +60,7 @@ def view(**changes: Any) -> dict[str, Any]:
         "email_verified": False,
         **msgspec.to_builtins(PROFILE),
         "privacy": msgspec.to_builtins(f.Privacy()),
+        "notification_preferences": msgspec.to_builtins(f.NotificationPreferences()),
         "tier": "silver",
         "role": "member",
         "created_at": AT - 9,
@@ -195,6 +198,34 @@ ACCEPTED: list[tuple[str, c.UserCommand, tuple[AnyDocument, ...], dict[str, Any]
         view(privacy=msgspec.to_builtins(HIDDEN)),
         [fact(f.PrivacyChanged, privacy=HIDDEN)],
     ),
+    (
+        "how to be told of things",
+        c.ChangeNotificationPreferences(**STAMP, preferences=QUIET),
+        (ANN,),
+        view(notification_preferences=msgspec.to_builtins(QUIET)),
+        [fact(f.NotificationPreferencesChanged, preferences=QUIET)],
+    ),
+    (
+        "how they are told already",
+        c.ChangeNotificationPreferences(**STAMP, preferences=f.NotificationPreferences()),
+        (ANN,),
+        view(),
+        [],
+    ),
+    (
+        "one switch",
+        c.SwitchNotifications(**STAMP, kind="message_received", channel="push", on=False),
+        (ANN,),
+        view(notification_preferences=msgspec.to_builtins(NO_PUSH)),
+        [fact(f.NotificationPreferencesChanged, preferences=NO_PUSH)],
+    ),
+    (
+        "a switch that there isn't",
+        c.SwitchNotifications(**STAMP, kind="password_changed", channel="push", on=False),
+        (ANN,),
+        view(),
+        [],
+    ),
     ("the privacy they have", c.ChangePrivacy(**STAMP, privacy=f.Privacy()), (ANN,), view(), []),
     (
         "a tier, on the machine",
@@ -239,6 +270,13 @@ ACCEPTED: list[tuple[str, c.UserCommand, tuple[AnyDocument, ...], dict[str, Any]
         (ANN,),
         {"read": ["n1", "n2"]},
         [fact(f.NotificationsRead, notifications=("n1", "n2"))],
+    ),
+    (
+        "notifications are seen",
+        c.SeeNotifications(**STAMP, up_to="n2"),
+        (ANN,),
+        {"seen_up_to": "n2"},
+        [fact(f.NotificationsSeen, up_to="n2")],
     ),
     (
         "somebody leaves",
@@ -395,6 +433,7 @@ def test_who_asks_for_a_link_learns_nothing_of_whose_address_it_is(user: str, th
 CHANGES = [
     (fact(f.ProfileChanged, profile=f.Profile(name="A")), {"profile": f.Profile(name="A"), "updated_at": AT}),
     (fact(f.PrivacyChanged, privacy=HIDDEN), {"privacy": HIDDEN, "updated_at": AT}),
+    (fact(f.NotificationPreferencesChanged, preferences=QUIET), {"notification_preferences": QUIET, "updated_at": AT}),
     (fact(f.TierChanged, tier="gold"), {"tier": "gold", "updated_at": AT}),
     (fact(f.RoleChanged, role="operator"), {"role": "operator", "updated_at": AT}),
     (fact(f.PasswordResetRequested, ticket="t9", email="ann@x", expires_at=7), {"reset": ticket("t9", expires_at=7)}),
@@ -528,6 +567,7 @@ def test_each_change_of_rights_is_kept_whatever_the_account_says_by_then(
         fact(f.UserCameOnline, session="s1", until=AT),
         fact(f.UserWentOffline, session="s1"),
         fact(f.NotificationsRead, notifications=("n1",)),
+        fact(f.NotificationsSeen, up_to="n1"),
     ],
 )
 def test_presence_and_marks_change_no_document(event: f.AnyUserEvent) -> None:

@@ -18,7 +18,8 @@ from devconnect.events.topics import MAIL_REQUESTS, USER_EVENTS, mail_requests
 from devconnect.links import Link, Links
 from devconnect.mail.compose import KINDS, Composer
 from devconnect.mail.server import Sender, Server, parse_sender, parse_server
-from tests.fakes import MemoryPublisher, MemoryRecord
+from tests.delivery_fakes import MemoryOccasions
+from tests.fakes import MemoryPublisher, MemoryRecord, MemoryTruth
 from tests.property.test_codec_round_trip import any_of
 
 GOLDEN = Path(__file__).with_name("golden_mails")
@@ -92,7 +93,7 @@ def test_no_other_event_asks_for_mail(kind: type[Event]) -> None:
 
 async def test_requests_go_to_their_topic_by_recipient_and_are_the_same_in_a_replay() -> None:
     publisher = MemoryPublisher()
-    step = DecideNotifications(USER_EVENTS, publisher)
+    step = DecideNotifications(USER_EVENTS, publisher, MemoryTruth(), MemoryOccasions())
     events: list[Any] = [event for event, _ in ASKED]
     for _ in range(2):
         await step.apply([Slice(USER_EVENTS.name, 0, [MemoryRecord(0, None, None)] * len(events), events)])

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from devconnect.domain import notifications
-from devconnect.domain.notifications import NEW_MESSAGE, NEW_REQUEST, REQUEST_ACCEPTED, WELCOME
+from devconnect.domain.notifications import (
+    DAY_MS,
+    EMAIL_CHANGED,
+    NEW_MESSAGE,
+    NEW_REQUEST,
+    PASSWORD_CHANGED,
+    REQUEST_ACCEPTED,
+    SUGGESTIONS,
+    WELCOME,
+)
 from devconnect.events import facts as f
 from devconnect.events.base import Event, type_of
 from tests.property.strategies import event_logs
@@ -25,10 +34,16 @@ SAMPLES: dict[str, Any] = {
 #: Who is told of what, with which words; nobody is told of any other event.
 TOLD: dict[str, tuple[str, str, dict[str, str]]] = {
     "user.signed_up": ("ann", WELCOME, {"user": "ann"}),
+    "user.logged_in": ("ann", SUGGESTIONS, {"feed": "/v1/feed"}),
+    "user.password_changed": ("ann", PASSWORD_CHANGED, {}),
+    "user.email_changed": ("ann", EMAIL_CHANGED, {}),
     "connection.requested": ("bob", NEW_REQUEST, {"user": "ann"}),
     "connection.accepted": ("bob", REQUEST_ACCEPTED, {"user": "ann"}),
     "message.sent": ("bob", NEW_MESSAGE, {"user": "ann", "conversation": "ann.bob", "message": "c7"}),
 }
+
+
+OWN = {WELCOME, SUGGESTIONS, PASSWORD_CHANGED, EMAIL_CHANGED}
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
@@ -46,10 +61,10 @@ def test_who_is_told_of_what(name: str) -> None:
 
 @given(event_logs())
 def test_nobody_is_told_of_their_own_doing(log: tuple[f.AnyEvent, ...]) -> None:
-    """But welcomed they are."""
+    """But what is theirs alone they are told: they are welcomed, and it may not have been them."""
     for event in log:
         raised = notifications.decide(event)
-        if raised is not None and raised.kind != WELCOME:
+        if raised is not None and raised.kind not in OWN:
             actor = event.sender if isinstance(event, f.MessageSent) else getattr(event, "by", None)
             assert raised.recipient != actor
             assert raised.about["user"] == actor
@@ -94,6 +109,24 @@ def test_ids_sort_by_time_and_then_by_event(found: list[tuple[int, str]]) -> Non
         notifications.notification_id(f.UserLoggedOut(id=i, seq=1, at=at, user="u", session="s")) for at, i in found
     ]
     assert sorted(names) == [name for _, name in sorted(zip(found, names, strict=True))]
+
+
+def test_people_to_meet_are_raised_once_a_day_a_person() -> None:
+    def occasion(user: str, at: int) -> str | None:
+        raised = notifications.decide(f.UserLoggedIn(id="c.0", seq=1, at=at, user=user, session="s", expires_at=9))
+        assert raised is not None
+        return notifications.occasion(raised)
+
+    morning = 20_000 * DAY_MS
+    assert occasion("ann", morning) == occasion("ann", morning + DAY_MS - 1) is not None
+    assert len({occasion("ann", morning), occasion("bob", morning), occasion("ann", morning + DAY_MS)}) == 3
+
+
+@pytest.mark.parametrize("name", sorted(TOLD.keys() - {"user.logged_in"}))
+def test_everything_else_is_raised_for_each_event(name: str) -> None:
+    raised = notifications.decide(SAMPLES[name])
+    assert raised is not None
+    assert notifications.occasion(raised) is None
 
 
 def test_every_event_type_has_a_sample_here() -> None:

@@ -163,5 +163,6 @@ async def test_nothing_is_served_under_v1_that_is_not_in_it() -> None:
     served = {(method, resource.canonical) for method, resource in found if resource and method not in ("HEAD", "*")}
     assert {each for each in served if each[1].startswith("/v1")} == {
         ("GET", "/v1/openapi.json"),
+        ("GET", "/v1/asyncapi.json"),
         *((one.method, one.path) for one in OPERATIONS),
     }

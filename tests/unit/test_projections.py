@@ -16,6 +16,8 @@ from tests.unit.test_notifications import KINDS, SAMPLES
 AT, SEQ = 1_700_000_000_000, 2048
 PROFILE = msgspec.json.encode(SAMPLES["user.signed_up"].profile).decode()
 PRIVACY = msgspec.json.encode(SAMPLES["user.privacy_changed"].privacy).decode()
+PREFERENCES = msgspec.json.encode(SAMPLES["user.notification_preferences_changed"].preferences).decode()
+AT_FIRST = msgspec.json.encode(f.NotificationPreferences()).decode()
 OPEN_TO_ALL = msgspec.json.encode(f.Privacy()).decode()
 EXPIRES, ENDS = 1_701_209_600_000, 1_707_776_000_000
 OPENED = p.PutSession("s1", "ann", EXPIRES, ENDS, "analyst", SEQ)
@@ -53,6 +55,7 @@ ACCOUNT_EVENTS: list[Any] = [
     for name in (
         "user.profile_changed",
         "user.privacy_changed",
+        "user.notification_preferences_changed",
         "user.tier_changed",
         "user.role_changed",
         "user.password_changed",
@@ -74,6 +77,7 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
             created_at=str(AT),
             profile=PROFILE,
             privacy=OPEN_TO_ALL,
+            notification_preferences=AT_FIRST,
         ),
         LISTED,
     ),
@@ -90,6 +94,7 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
                 "updated_at": str(AT),
                 "profile": msgspec.json.encode(f.Profile(name="Deleted account")).decode(),
                 "privacy": OPEN_TO_ALL,
+                "notification_preferences": AT_FIRST,
                 "deleted": "1",
             },
         ),
@@ -107,6 +112,8 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
         p.HideUser("ann", not SAMPLES["user.privacy_changed"].privacy.discoverable, SEQ),
         p.SetAudience("ann", SAMPLES["user.privacy_changed"].privacy.presence, SEQ),
     ),
+    "user.notification_preferences_changed": put(notification_preferences=PREFERENCES),
+    "user.notifications_seen": (p.MarkNotificationsSeen("ann", "1700000000000-c7.0"),),
     "user.logged_out": (CLOSED, p.SetPresence("ann", "s1", 0, AT, SEQ)),
     "user.profile_changed": (*put(profile=PROFILE), LISTED),
     "user.tier_changed": put(tier="gold"),
@@ -202,6 +209,7 @@ def test_both_stores_show_the_same_account(events: list[f.AnyUserEvent]) -> None
         "updated_at": str(user.updated_at),
         "profile": msgspec.json.encode(user.profile).decode(),
         "privacy": msgspec.json.encode(user.privacy).decode(),
+        "notification_preferences": msgspec.json.encode(user.notification_preferences).decode(),
     }
     assert (fields.get("deleted") == "1") == user.deleted
 

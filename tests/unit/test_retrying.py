@@ -13,6 +13,7 @@ from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of
 from devconnect.events.topics import message_commands, message_events, notification_events, user_events
 from devconnect.ports.publisher import Record
+from tests.delivery_fakes import telling
 from tests.fakes import MemoryListings, MemoryProjections, MemoryPublisher, MemoryRelations, MemoryTruth
 
 COMMAND = c.SendMessage(id="c1", actor="ann", at=1, to="bob", text="hello")
@@ -32,7 +33,7 @@ class Fixture:
         self.truth, self.publisher, self.projections = MemoryTruth(), MemoryPublisher(), MemoryProjections()
         relations = MemoryRelations(self.truth)
         self.listings = MemoryListings()
-        self.retry = Retry(self.truth, self.publisher, self.projections, self.listings, relations)
+        self.retry = Retry(telling(self.truth), self.publisher, self.projections, self.listings, relations)
 
 
 def letter(agent: str, topic: str, value: bytes | None, offset: int = 7) -> Letter:

@@ -15,9 +15,10 @@ from devconnect.domain.model import message_key
 from devconnect.domain.projections import PutTalk
 from devconnect.domain.search import LONGEST, WORDS_KEPT, WORDS_SOUGHT, sought, words_of
 from devconnect.events import facts as f
-from devconnect.events.topics import MESSAGE_EVENTS, NOTIFICATION_EVENTS, USER_EVENTS
+from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS
 from devconnect.ports.truth import UnavailableError
-from tests.fakes import MemoryListings, MemoryPublisher, MemoryRecord
+from tests.delivery_fakes import telling
+from tests.fakes import MemoryListings, MemoryPublisher, MemoryRecord, MemoryTruth
 
 AT = 1_700_000_000_000
 PAIR = "ann.bob"
@@ -140,7 +141,7 @@ async def test_in_whatever_order_a_message_is_indexed_its_last_change_stays(log:
 
 async def test_nobody_is_told_again_because_the_lists_are_down() -> None:
     listings, publisher = Counted(), MemoryPublisher()
-    step = on_events(MESSAGE_EVENTS, publisher, listings)
+    step = on_events(MESSAGE_EVENTS, publisher, listings, telling(MemoryTruth()))
     assert isinstance(step, Several)
     assert step.name == "notify-message-events"
     listings.down = True
@@ -155,4 +156,6 @@ async def test_nobody_is_told_again_because_the_lists_are_down() -> None:
 
 
 def test_other_events_are_in_no_list() -> None:
-    assert not isinstance(on_events(USER_EVENTS, MemoryPublisher(), MemoryListings()), Several)
+    assert not isinstance(
+        on_events(CONNECTION_EVENTS, MemoryPublisher(), MemoryListings(), telling(MemoryTruth())), Several
+    )

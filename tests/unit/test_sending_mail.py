@@ -19,6 +19,7 @@ from devconnect.events.facts import MailRequested
 from devconnect.events.topics import MAIL_REQUESTS, mail_requests
 from devconnect.ports.mail import Mail, Mailer, PutOffError, RefusedMailError, SentMails
 from devconnect.ports.truth import UnavailableError
+from tests.delivery_fakes import telling
 from tests.fakes import (
     ManualClock,
     MemoryBatch,
@@ -284,7 +285,7 @@ async def test_a_mail_that_is_refused_is_a_dead_letter_and_the_others_are_sent_o
 
 
 async def test_a_dead_letter_is_tried_again_and_sent_once(given: Fixture) -> None:
-    stores = given.truth, given.publisher, MemoryProjections(), MemoryListings(), MemoryRelations(given.truth)
+    stores = telling(given.truth), given.publisher, MemoryProjections(), MemoryListings(), MemoryRelations(given.truth)
     retry = Retry(*stores, given.step)
     value = mail_requests.encode(a_request())
     letter = Letter(

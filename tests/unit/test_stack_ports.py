@@ -50,3 +50,9 @@ def test_last_times_port_is_waited_for_while_a_dying_server_holds_it() -> None:
         assert not picked.done()
         holder.close()
         assert picked.result(10) == port
+
+
+def test_another_range_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = ports.pick()
+    monkeypatch.setenv(ports.RANGE, f"{port}-{port}")
+    assert ports.pick() == port

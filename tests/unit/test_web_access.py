@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devconnect.domain.model import Ref, User
+from tests.delivery_fakes import a_delivery
 from tests.unit.web_house import House, Person, gateway
 from web.operations import Operation
 from web.routes import OPERATIONS
@@ -100,6 +101,14 @@ TABLE = (
     Row("readPresence", "/v1/presence?users={ada}", None, OPEN),
     Row("readNotifications", "/v1/me/notifications", None, OPEN),
     Row("markNotificationsRead", "/v1/me/notifications/read", {"notifications": ["x"]}, OPEN),
+    Row("markNotificationsSeen", "/v1/me/notifications/seen", {"up_to": "1700000000000-x"}, OPEN),
+    Row(
+        "readNotificationDeliveries",
+        "/v1/me/notifications/{note}/deliveries",
+        None,
+        (401, 200, 404, 404, 404, 404, 401),
+    ),
+    Row("changeNotificationPreferences", "/v1/me/notification-preferences", {"time_zone": "Europe/Berlin"}, OPEN),
     Row("readTable", "/v1/analytics/tables/events_by_type", None, ANALYSTS),
     Row("readCommand", "/v1/commands/{command}", None, (404, 200, 404, 404, 404, 404, 401)),
 )
@@ -131,6 +140,8 @@ async def assemble(house: House) -> Cast:
         "revoked": rae,
     }
     assert (await rae.ask("DELETE", "/v1/sessions/current")).status == 200
+    note = house.world.notes[0].notification
+    house.world.told[ada.id, note] = [a_delivery(ada.id, note)]
     names = {
         "ada": ada.id,
         "bob": bob.id,
@@ -138,6 +149,7 @@ async def assemble(house: House) -> Cast:
         "session": ada.session,
         "message": said.json["seq"],
         "report": report.json["report"],
+        "note": note,
         "command": changed.headers["Command-Id"],
     }
     return Cast(people, names)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 
 from devconnect.events import commands as c
+from devconnect.events.facts import NotificationPreferences
 from devconnect.settings import Settings
 from tests.unit.web_fakes import KEY, NOON, PARTITIONS
 from tests.unit.web_house import gateway, is_problem
@@ -47,6 +49,7 @@ async def test_sign_up_answers_with_the_account_and_never_with_the_hash() -> Non
                 "presence": "connections",
                 "discoverable": True,
             },
+            "notification_preferences": msgspec.to_builtins(NotificationPreferences()),
             "tier": "free",
             "role": "member",
             "created_at": NOON,

@@ -2,7 +2,9 @@
 
 import pytest
 
+from devconnect.domain.delivering import EXPLAINED, Rule
 from devconnect.events.base import pair_id
+from tests.delivery_fakes import a_delivery
 from tests.unit.web_fakes import NOON
 from tests.unit.web_house import gateway, is_problem
 
@@ -97,13 +99,20 @@ async def test_notifications_and_requests_are_the_readers_own() -> None:
         eve = await house.person("eve")
         mine = await bob.ask("GET", "/v1/me/notifications")
         assert [note["kind"] for note in mine.json["items"]] == ["connection_requested", "welcome"]
-        assert mine.json["unread"] == 2
+        assert (mine.json["unread"], mine.json["unseen"]) == (2, 2)
         assert mine.json["items"][0]["about"] == {"user": ada.id}
-        assert [note["kind"] for note in (await eve.ask("GET", "/v1/me/notifications")).json["items"]] == ["welcome"]
+        theirs = (await eve.ask("GET", "/v1/me/notifications")).json["items"]
+        assert [note["kind"] for note in theirs] == ["welcome"]
         ids = [note["id"] for note in mine.json["items"]]
         read = await bob.ask("POST", "/v1/me/notifications/read", {"notifications": [*ids, ids[0]]})
         assert (read.status, read.json) == (200, {"read": ids})
         too_many = {"notifications": ["x"] * 101}
+        seen = await bob.ask("POST", "/v1/me/notifications/seen", {"up_to": ids[1]})
+        assert (seen.status, seen.json) == (200, {"seen_up_to": ids[1]})
+        assert (await bob.ask("GET", "/v1/me/notifications")).json["unseen"] == 1
+        for up_to in ("nonsense", f"{NOON + 3_600_000:013d}-x"):
+            answer = await bob.ask("POST", "/v1/me/notifications/seen", {"up_to": up_to})
+            assert is_problem(answer, 400, "invalid_body")
         assert is_problem(await bob.ask("POST", "/v1/me/notifications/read", too_many), 400, "invalid_body")
 
 
@@ -180,3 +189,43 @@ async def test_analysts_and_operators_read_tables_and_others_do_not() -> None:
             assert is_problem(await ada.ask("GET", "/v1/analytics/tables/secrets"), 404, "table_unknown")
         house.cache.state = "wiped"
         assert is_problem(await ada.ask("GET", path), 503, "store_unavailable")
+
+
+async def test_people_can_ask_why_they_were_told_and_nobody_else_can() -> None:
+    async with gateway() as house:
+        ada, bob = await house.friends()
+        note = (await bob.ask("GET", "/v1/me/notifications")).json["items"][0]["id"]
+        path = f"/v1/me/notifications/{note}/deliveries"
+        assert is_problem(await bob.ask("GET", path), 404, "notification_unknown")
+        held = a_delivery(bob.id, note, state="held", rule=Rule.GATHERED, due=NOON)
+        grouped = a_delivery(bob.id, note, channel="email", state="skipped", rule=Rule.GROUPED, into=held.id)
+        house.world.told[bob.id, note] = [held, grouped]
+        first, second = (await bob.ask("GET", path)).json["items"]
+        assert (first["channel"], first["state"], first["rule"], first["due"]) == ("push", "held", "gathered", NOON)
+        assert first["explanation"] == EXPLAINED[Rule.GATHERED]
+        assert (second["into"], "due" in second) == (note, False)
+        for person, asked in ((ada, path), (bob, "/v1/me/notifications/nonsense/deliveries")):
+            assert is_problem(await person.ask("GET", asked), 404, "notification_unknown")
+
+
+async def test_preferences_are_kept_whole_and_what_can_not_be_is_named() -> None:
+    async with gateway() as house:
+        ada = await house.person("ada")
+        path = "/v1/me/notification-preferences"
+        quiet = {"start": "22:00", "end": "07:00"}
+        wanted = {"time_zone": "Europe/Berlin", "quiet_hours": quiet, "kinds": {"welcome": {"email": True}}}
+        assert (await ada.ask("PUT", path, wanted)).status == 200
+        kept = (await ada.ask("GET", "/v1/me")).json["notification_preferences"]
+        assert (kept["time_zone"], kept["quiet_hours"]) == ("Europe/Berlin", quiet)
+        assert kept["kinds"]["welcome"] == {"in_app": True, "push": True, "email": True, "webhook": True}
+        for body, field in (
+            ({"time_zone": "Mars/Olympus"}, "time_zone"),
+            ({"quiet_hours": {"start": "25:00", "end": "07:00"}}, "quiet_hours.start"),
+            ({"digest": {"every": "daily", "hour": 24}}, "digest.hour"),
+        ):
+            answer = await ada.ask("PUT", path, body)
+            assert is_problem(answer, 400, "invalid_body")
+            assert [error["field"] for error in answer.json["errors"]] == [field]
+        for bad in ({"kinds": {"password_changed": {}}}, {"digest": {"every": "hourly"}}, {"quiet": quiet}):
+            assert is_problem(await ada.ask("PUT", path, bad), 400, "invalid_body")
+        assert (await ada.ask("GET", "/v1/me")).json["notification_preferences"] == kept

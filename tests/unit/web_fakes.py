@@ -10,6 +10,7 @@ from devconnect.adapters.kafka.gateway import partition_for
 from devconnect.domain import deciding, notifications, presence
 from devconnect.domain.allowances import Policy, Quota
 from devconnect.domain.analytics import TABLES
+from devconnect.domain.delivering import Delivery
 from devconnect.domain.model import (
     AnyDocument,
     Audit,
@@ -109,6 +110,8 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
         self.ends: set[str] = set()
         self.behind = False
         self.notes: list[f.NotificationRaised] = []
+        self.seen_up_to: dict[str, str] = {}
+        self.told: dict[tuple[str, str], list[Delivery]] = {}
         self.devices: dict[str, dict[str, int]] = {}
         self.sent: list[c.AnyCommand] = []
         self.answers: dict[str, Decision] = {}
@@ -150,8 +153,10 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
 
     def happened(self, event: f.AnyEvent) -> None:
         note = notifications.decide(event)
-        if note is not None:
+        if note is not None and notifications.suits(note, self.user(note.recipient)):
             self.notes.append(note)
+        if isinstance(event, f.NotificationsSeen):
+            self.seen_up_to[event.user] = event.up_to
         if isinstance(event, f.UserLoggedOut):
             self.ends.add(event.session)
         if isinstance(event, f.UserCameOnline):
@@ -204,6 +209,9 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
 
     async def report(self, report: str) -> ReportView | None:
         return next((_report_view(one) for one in self.all(Report) if one.id == report), None)
+
+    async def deliveries(self, user: str, notification: str) -> list[Delivery]:
+        return self.told.get((user, notification), [])
 
     async def search(
         self, user: str, words: Sequence[str], peer: str | None, cursor: str | None, limit: int
@@ -423,6 +431,10 @@ class WorldReads(Reads):
 
     async def unread_notifications(self, user: str) -> int | None:
         return self._tell(sum(note.recipient == user for note in self.world.notes))
+
+    async def unseen_notifications(self, user: str) -> int | None:
+        seen = self.world.seen_up_to.get(user, "")
+        return self._tell(sum(note.recipient == user and note.notification > seen for note in self.world.notes))
 
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
         rows: list[dict[str, str | int]] = [{TABLES[name].key: str(number), "count": number} for number in range(3)]

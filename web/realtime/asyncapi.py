@@ -35,16 +35,16 @@ class Told(Struct, Generic[T], frozen=True):
     """What is kept in the person's inbox. `id` is that of what happened at `at`; give the last `cursor` at the next
     connection."""
 
-    cursor: Annotated[str, Meta(pattern="^[0-9]+-[0-9]+$")]
-    id: str
-    at: int
+    cursor: Annotated[str, Meta(pattern="^[0-9]+-[0-9]+$", description="To be kept, and given when coming back.")]
+    id: Annotated[str, Meta(description="Of what has happened: the same if it is ever told again.")]
+    at: Annotated[int, Meta(description="When that was, in milliseconds since 1970.")]
     data: T
 
 
 class Live(Answer, frozen=True):
     """Whether what happens is told at once. While it isn't, it is told later: nothing is lost."""
 
-    live: bool
+    live: Annotated[bool, Meta(description="Whether that is so from here on.")]
 
 
 class SessionOver(Answer, frozen=True):

@@ -7,10 +7,10 @@ before; otherwise, and whenever the inbox turns out to be further, what lies bet
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from devconnect.domain.inbox import Item, written
 from devconnect.ports.clock import Clock
@@ -63,10 +63,10 @@ class Standing(Struct, frozen=True):
     once; where it isn't, the event `live` says when that is so again.
     """
 
-    recovered: bool
-    cursor: str
-    live: bool
-    state: tuple[str, ...] = ()
+    recovered: Annotated[bool, Meta(description="Whether everything since the client's cursor follows.")]
+    cursor: Annotated[str, Meta(description="Where what follows begins.")]
+    live: Annotated[bool, Meta(description="Whether what happens is told at once.")]
+    state: Annotated[tuple[str, ...], Meta(description="What to read over HTTP, where not everything follows.")] = ()
 
 
 class _Said(Struct):

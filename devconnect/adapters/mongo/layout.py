@@ -15,6 +15,10 @@ from devconnect.domain.model import Kind
 DECISION_KEPT = timedelta(days=7)
 #: How long it is known that a mail was sent: longer than a request for one is kept in Kafka.
 MAIL_KEPT = timedelta(days=14)
+#: How long people can ask why they were told of something, or not.
+DELIVERY_KEPT = timedelta(days=30)
+#: How long it is known on which occasion something was raised that is raised once for each.
+OCCASION_KEPT = timedelta(days=7)
 
 
 class Index(Struct, frozen=True):
@@ -61,6 +65,11 @@ REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
+SEEN = "seen"
+DELIVERIES = "deliveries"
+DELIVERY_WINDOWS = "delivery_windows"
+DIGESTS = "digests"
+OCCASIONS = "occasions"
 AUDIT = "audit"
 INBOXES = "inboxes"
 INBOX_ITEMS = "inbox_items"
@@ -114,6 +123,33 @@ LAYOUT: tuple[Collection, ...] = (
         id="user:notification id",
         fields="user, notification, kind, about, at, read_at or null; k: the _id again; unread: the user, or null",
         indexes=(Index("k"), Index("unread")),
+    ),
+    Collection(name=SEEN, id="user id", fields="up_to: the id of the last notification that was seen"),
+    Collection(
+        name=DELIVERIES,
+        id="user:notification id:channel (delivering.delivery_id)",
+        fields="delivering.Delivery; rank: of its state, which only grows; held: due_at, while it is; open: the _id "
+        "while it can become seen; gathered: `into`, or null; expires",
+        indexes=(Index("held"), Index("open"), Index("gathered"), Index("expires", expires=True)),
+    ),
+    Collection(
+        name=DELIVERY_WINDOWS,
+        id="user:channel:group (delivering.window_id)",
+        fields="delivering.Window; expires",
+        indexes=(Index("expires", expires=True),),
+    ),
+    Collection(
+        name=DIGESTS,
+        id="user id",
+        fields="seq: of the preferences that made it so; at: when the next is due; since: what it tells of began then; "
+        "due: due_at, or null for whoever wants none",
+        indexes=(Index("due"),),
+    ),
+    Collection(
+        name=OCCASIONS,
+        id="notifications.occasion",
+        fields="event: the id of the one that raises it; expires",
+        indexes=(Index("expires", expires=True),),
     ),
     Collection(
         name=AUDIT,
@@ -217,6 +253,15 @@ def inbox_item_id(user: str, source: str, seq: int) -> str:
 def inbox_key(user: str, epoch: int, cursor: int) -> str:
     """Sorts the entries of an inbox."""
     return f"{user}:{epoch:06d}:{cursor:016d}"
+
+
+#: Sorts behind whatever a key is made of.
+LAST = "~"
+
+
+def due_at(at: int, name: str) -> str:
+    """Sorts what waits by when it is due."""
+    return f"{at:013d}:{name}"
 
 
 def mail_key(kind: str, recipient: str, at: int) -> str:

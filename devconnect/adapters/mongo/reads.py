@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from devconnect.adapters.mongo import layout, relations, talks
+from devconnect.adapters.mongo import deliveries, layout, relations, talks
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
 from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, page, place_of
+from devconnect.domain.delivering import Delivery
 from devconnect.domain.model import Login, RelationState
 from devconnect.ports.reads import (
     AuditView,
@@ -150,6 +151,11 @@ class MongoReads:
         async with reaching(self._within):
             return await relations.read_report(self._db, report)
 
+    async def deliveries(self, user: str, notification: str) -> list[Delivery]:
+        """What was decided of telling the user of a notification, by channel."""
+        async with reaching(self._within):
+            return await deliveries.read_deliveries(self._db, user, notification)
+
     async def history(
         self, conversation: str, cursor: str | None, limit: int, *, forward: bool = False
     ) -> Page[MessageView]:
@@ -196,15 +202,30 @@ class MongoReads:
         """Notifications, newest first."""
         async with reaching(self._within):
             records, after = await page(self._db, layout.INBOX, f"{user}:", cursor, limit)
-        return Page(tuple(map(_notification_view, records)), after)
+            seen = await self._seen(user)
+        return Page(tuple(_notification_view(each, seen) for each in records), after)
 
     async def unread_notifications(self, user: str) -> int:
         """How many are not read."""
-        # A command: PyMongo's `aggregate` is awaited, Motor's isn't; count_documents scans the embedded server.
-        count = [{"$match": {"unread": user}}, {"$count": "unread"}]
         async with reaching(self._within):
-            answer = await self._db.command("aggregate", layout.NOTIFICATIONS, pipeline=count, cursor={})
-        return sum(int(row["unread"]) for row in answer["cursor"]["firstBatch"])
+            return await self._count({"unread": user})
+
+    async def unseen_notifications(self, user: str) -> int:
+        """How many were not seen."""
+        async with reaching(self._within):
+            seen = layout.notification_key(user, await self._seen(user))
+            return await self._count({"unread": user, "k": {"$gt": seen}})
+
+    async def _seen(self, user: str) -> str:
+        """The last notification that the user has seen; "" for none."""
+        found = await self._db[layout.SEEN].find_one({"_id": user})
+        return found["up_to"] if found else ""
+
+    async def _count(self, which: Fields) -> int:
+        # A command: PyMongo's `aggregate` is awaited, Motor's isn't; count_documents scans the embedded server.
+        count = [{"$match": which}, {"$count": "found"}]
+        answer = await self._db.command("aggregate", layout.NOTIFICATIONS, pipeline=count, cursor={})
+        return sum(int(row["found"]) for row in answer["cursor"]["firstBatch"])
 
     async def table(self, name: str, cursor: str | None, limit: int) -> None:
         """None: the analytics tables live in Kafka and Redis."""
@@ -255,11 +276,13 @@ def _user_view(fields: Fields) -> UserView:
     return msgspec.convert({**fields, "id": fields["_id"]}, UserView, strict=False)  # as in records.document_of
 
 
-def _notification_view(fields: Fields) -> NotificationView:
+def _notification_view(fields: Fields, seen: str) -> NotificationView:
+    read = fields["read_at"] is not None
     return NotificationView(
         id=fields["notification"],
         kind=fields["kind"],
         about=fields["about"],
         at=int(fields["at"]),
-        read=fields["read_at"] is not None,
+        read=read,
+        seen=read or fields["notification"] <= seen,
     )

@@ -34,7 +34,7 @@ from devconnect.domain.model import (
     Snapshot,
     ref_of,
 )
-from devconnect.domain.projections import AddNotification, MarkNotificationsRead
+from devconnect.domain.projections import AddNotification, MarkNotificationsRead, MarkNotificationsSeen
 from devconnect.ports.clock import Clock, SystemClock
 from devconnect.ports.truth import UnavailableError
 
@@ -164,6 +164,21 @@ class MongoTruth:
         if updates:
             async with reaching(self._within):
                 await self._db[layout.NOTIFICATIONS].bulk_write(updates)
+
+    async def mark_notifications_seen(self, marks: Sequence[MarkNotificationsSeen]) -> None:
+        """Move each user's mark forward: what is up to it was seen."""
+        furthest: dict[str, str] = {}
+        for mark in marks:
+            furthest[mark.user] = max(mark.up_to, furthest.get(mark.user, ""))
+        if not furthest:
+            return
+        table = self._db[layout.SEEN]
+        records = [{"_id": user, "up_to": up_to} for user, up_to in furthest.items()]
+        async with reaching(self._within):
+            there = await insert_absent(table, records)
+            if there:
+                moves = [UpdateOne({"_id": user}, {"$max": {"up_to": furthest[user]}}) for user in there]
+                await table.bulk_write(moves, ordered=False)
 
     async def _take_back(self, commands: Collection[str]) -> None:
         """Take what was said by these commands out of the decisions on them."""

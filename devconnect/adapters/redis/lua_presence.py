@@ -147,8 +147,8 @@ for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], string.format('%.0f', c
 FORGET = Script(
     _CLOCK
     + """
--- KEYS gateways; ARGV gateway, nobody of whose is left
+-- KEYS gateways; ARGV gateway, nobody of whose is left; returns 1 to the first who says so
 local till = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if till and tonumber(till) <= clock() then redis.call('ZREM', KEYS[1], ARGV[1]) end
+if till and tonumber(till) <= clock() then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 """
 )

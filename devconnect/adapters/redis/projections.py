@@ -18,6 +18,7 @@ from devconnect.domain.projections import (
     DelUser,
     EndSession,
     MarkNotificationsRead,
+    MarkNotificationsSeen,
     MovePosition,
     MoveSession,
     PutRelation,
@@ -98,7 +99,8 @@ def _put_user(update: PutUser) -> Command:
 def _del_user(update: DelUser) -> Command:
     fields = [text for item in update.fields.items() for text in item]
     presence = [keys.presence(update.user), keys.online(update.user)]
-    return lua.PUT_USER([keys.user(update.user), *presence, *_inbox(update.user)], update.seq, *fields)
+    gone = [*presence, keys.seen(update.user), *_inbox(update.user)]
+    return lua.PUT_USER([keys.user(update.user), *gone], update.seq, *fields)
 
 
 def _put_session(update: PutSession) -> Command:
@@ -187,6 +189,10 @@ def _mark_read(update: MarkNotificationsRead) -> Command:
     return lua.MARK_READ(_inbox(update.user), update.at, kept, ttl, *update.notifications)
 
 
+def _mark_seen(update: MarkNotificationsSeen) -> Command:
+    return lua.MARK_SEEN([keys.seen(update.user), keys.user(update.user)], update.up_to)
+
+
 def _inbox(user: str) -> list[str]:
     return [keys.notifications(user), keys.unread(user), keys.marks(user)]
 
@@ -215,4 +221,5 @@ _COMMANDS: dict[type, Callable[[Any], Command]] = {
     MovePosition: _move_position,
     AddNotification: _add_notification,
     MarkNotificationsRead: _mark_read,
+    MarkNotificationsSeen: _mark_seen,
 }

@@ -1,6 +1,7 @@
 """ports.reads on Redis: each answer in one round trip, the feed's in a few; None for what isn't wholly here."""
 
 from collections.abc import Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
@@ -11,7 +12,7 @@ from devconnect.adapters.redis.feed_reads import read_feed
 from devconnect.adapters.redis.table_reads import read_table
 from devconnect.domain.model import RelationState
 from devconnect.domain.projections import AddNotification
-from devconnect.events.facts import Privacy, Profile
+from devconnect.events.facts import NotificationPreferences, Privacy, Profile
 from devconnect.ports.reads import (
     ConversationView,
     HistoryPage,
@@ -37,6 +38,7 @@ _USER_FIELDS = (
     "updated_at",
     "email_verified",
     "privacy",
+    "notification_preferences",
     "deleted",
 )
 _SESSION_FIELDS = ("user", "expires_at", "ended", "ends_at", "role")
@@ -44,6 +46,7 @@ _NOTIFICATION = msgspec.json.Decoder(AddNotification)
 _STATES: dict[str, RelationState] = {state: state for state in get_args(RelationState)}
 _PROFILE = msgspec.json.Decoder(Profile)
 _PRIVACY = msgspec.json.Decoder(Privacy)
+_PREFERENCES = msgspec.json.Decoder(NotificationPreferences)
 _EPOCH: Command = ("GET", keys.EPOCH)
 
 
@@ -160,17 +163,24 @@ class RedisReads:
             _newest(key, "-", _below(after and f"{after}|"), limit + 1),
             _newest(unread, "-", _below(after), limit),
             ("ZCARD", key),
+            ("ZRANGE", keys.seen(user), 0, 0),
         ]
-        epoch, members, new, held = await run(self._client, commands)
+        epoch, members, new, held, seen = await run(self._client, commands)
         if epoch is None or (len(members) <= limit and held >= keys.NOTIFICATIONS_KEPT):
             return None
         items = [_NOTIFICATION.decode(member.partition("|")[2]) for member in members[:limit]]
-        views = tuple(_notification_view(item, read=item.notification not in new) for item in items)
+        last = seen[0] if seen else ""
+        views = tuple(_notification_view(item, read=item.notification not in new, last_seen=last) for item in items)
         return Page(views, cursors.encode(items[-1].notification) if len(members) > limit else None)
 
     async def unread_notifications(self, user: str) -> int | None:
         """How many are not read, of the newest five thousand."""
         epoch, count = await run(self._client, [_EPOCH, ("ZCARD", keys.unread(user))])
+        return None if epoch is None else int(count)
+
+    async def unseen_notifications(self, user: str) -> int | None:
+        """How many were not seen, of the newest five thousand that are not read."""
+        epoch, count = await run(self._client, [_EPOCH, lua.COUNT_UNSEEN([keys.unread(user), keys.seen(user)])])
         return None if epoch is None else int(count)
 
     async def table(self, name: str, cursor: str | None, limit: int) -> Page[dict[str, str | int]] | None:
@@ -213,7 +223,7 @@ def _user_command(user: str) -> Command:
 
 def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
     """None also for a user of whom only a part has come yet."""
-    *known, deleted = fields
+    *known, preferences, deleted = fields
     if None in known:
         return None
     email, tier, role, created_at, profile, seq, updated_at, verified, privacy = known
@@ -228,8 +238,15 @@ def _user_view(user: str, fields: Sequence[Any]) -> UserView | None:
         updated_at=int(updated_at),
         email_verified=verified == "1",
         privacy=_PRIVACY.decode(privacy),
+        notification_preferences=_preferences(preferences),
         deleted=deleted == "1",
     )
+
+
+@lru_cache(maxsize=512)
+def _preferences(text: str | None) -> NotificationPreferences:
+    """None, for accounts that were projected before there were any, is what those have who never said anything."""
+    return NotificationPreferences() if text is None else _PREFERENCES.decode(text)
 
 
 def _session_view(session: str, fields: Sequence[Any]) -> SessionView | None:
@@ -261,5 +278,6 @@ def _relation_view(user: str, state: RelationState, place: str) -> RelationView:
     return RelationView(user=other, state=state, by=user if who == "s" else other, at=int(at))
 
 
-def _notification_view(item: AddNotification, *, read: bool) -> NotificationView:
-    return NotificationView(id=item.notification, kind=item.kind, about=item.about, at=item.at, read=read)
+def _notification_view(item: AddNotification, *, read: bool, last_seen: str) -> NotificationView:
+    seen = read or item.notification <= last_seen
+    return NotificationView(id=item.notification, kind=item.kind, about=item.about, at=item.at, read=read, seen=seen)

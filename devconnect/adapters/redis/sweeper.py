@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 #: People of one round trip.
 CHUNK = 250
-#: After Redis was away, seconds in which the others may find that their leases are over, and hold up their people;
-#: less where leases are short.
-SETTLE = 3.0
+#: After Redis was away, seconds in which the others may find that their leases are over, and hold up their people: to
+#: connect may take each of them one, and the next renewal another. Never longer than a lease.
+SETTLE = 4.0
 
 
 class Sweeper:
@@ -54,7 +54,7 @@ class Sweeper:
         if self._since is None or now - self._asked > self._lease / 2:
             self._since = now
         self._asked = now
-        is_settled = now - self._since >= min(SETTLE, 0.3 * self._lease)
+        is_settled = now - self._since >= min(SETTLE, self._lease)
         if lapsed and is_settled and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._sweep(lapsed), name="sweeper")
 
@@ -78,8 +78,10 @@ class Sweeper:
             swept += len(users)
             self._went(gone_of(users, answers))
             self._metrics.count(m.SWEPT_USERS, by=len(users))
-        if seen is not None:
-            await run(self._client, [lua.FORGET([keys.GATEWAYS], gateway)])
+        if seen is None:
+            return
+        [is_first] = await run(self._client, [lua.FORGET([keys.GATEWAYS], gateway)])
+        if is_first:
             self._metrics.count(m.SWEEPS)
             logger.info("gateway %s is over: %d people had sockets there", gateway, swept)
 

@@ -1,0 +1,1 @@
+"""What `bench realtime` compares: servers that deliver to sockets, and what they are loaded with."""
