@@ -52,7 +52,7 @@ class InboxFeed(Protocol):
         """
 
     async def seed(self, heads: Mapping[str, Head]) -> None:
-        """Hold these inboxes from here on: empty, and as far as that."""
+        """Hold these inboxes from here on, empty, and as far as that; but for those that are held so far already."""
 
 
 class InboxStore(Protocol):

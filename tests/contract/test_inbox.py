@@ -137,6 +137,16 @@ async def test_a_worker_killed_between_the_stores_comes_to_the_same_cursors(clie
     assert await all_after(reading(client, db), "bob", 0) == after
 
 
+async def test_a_worker_that_seeds_too_late_takes_nothing_back(client: Client, db: Database) -> None:
+    """It was paused after it had looked how far the inbox is, and another one owns its partition by now."""
+    await filling(client, db).apply(batch(0, entry(1)))
+    late, heads = RedisInboxFeed(client, WEEK), await MongoInboxStore(db, WEEK).heads(["bob"])
+    await filling(client, db).apply(batch(1, entry(2), entry(3)))
+    await late.seed(heads)
+    await filling(client, db).apply(batch(3, entry(4)))
+    assert said(await all_after(reading(client, db), "bob", 1)) == [2, 3, 4]
+
+
 async def test_a_redis_that_went_back_in_time_is_not_believed(own_server: Server, db: Database) -> None:
     """It was killed, and what it has of the inbox is from some time before: as with a replica that was behind."""
     client = connect(own_server.url)

@@ -38,6 +38,7 @@ from devconnect.events.topics import (
 from tests import counting
 from tests.counting import Fact
 from tests.fakes import MemoryRecord
+from tests.property import inboxes
 from tests.property.read_model import ReadModel
 from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
 
@@ -60,6 +61,9 @@ def assert_exact(world: World) -> None:
     _assert_told(world, facts)
     assert ReadModel(world.projections.updates).state == ReadModel(_updates(world, events)).state
     _assert_listed(world)
+    for user in world.post.told:
+        world.loop.run_until_complete(world.post.read(user))
+    inboxes.assert_told(world.post, inboxes.due(_events_by_partition(world), _raised_once(world)))
 
 
 REUSED = "idempotency_key_reused"
@@ -218,17 +222,22 @@ def _assert_listed(world: World) -> None:
 
 def _events(world: World) -> list[Any]:
     """What a reader that passes by all that isn't above what it has seen gets of the events topics."""
-    found = []
+    return [event for events in _events_by_partition(world).values() for event in events]
+
+
+def _events_by_partition(world: World) -> dict[tuple[str, int], list[Any]]:
+    """The same by commands topic and partition."""
+    found: dict[tuple[str, int], list[Any]] = {}
     for topic in COMMAND_TOPICS:
         target = COMMAND_TO_EVENT[topic.name]
         assert target.codec is not None
         for partition in range(PARTITIONS):
-            last = 0
+            last, events = 0, found.setdefault((topic.name, partition), [])
             for record in world.logs[target.name, partition]:
                 event = target.codec.decode(record.value)
                 if event.seq > last:
                     last = event.seq
-                    found.append(event)
+                    events.append(event)
     return found
 
 
@@ -300,9 +309,12 @@ def _raised(world: World) -> list[f.NotificationRaised]:
     ]
 
 
+def _raised_once(world: World) -> list[f.NotificationRaised]:
+    return list({event.notification: event for event in _raised(world)}.values())
+
+
 # -- what people read
 
 
 def _updates(world: World, events: list[Any]) -> list[Update]:
-    unique = {event.notification: event for event in _raised(world)}
-    return [update for event in [*events, *unique.values()] for update in project(event)]
+    return [update for event in [*events, *_raised_once(world)] for update in project(event)]

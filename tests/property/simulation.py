@@ -19,6 +19,7 @@ from agents.analytics import FoldTables
 from agents.commands import DecideCommands
 from agents.deliveries import DecideDeliveries
 from agents.erasure import EraseRelations
+from agents.inbox import FillInboxes
 from agents.limiting import Limiter
 from agents.notifications import DeliverInApp, Telling, on_events, on_notifications
 from agents.processing import Processor
@@ -29,6 +30,7 @@ from devconnect.events import commands as c
 from devconnect.events.topics import (
     CONNECTION_COMMANDS,
     EVENT_TOPICS,
+    INBOX_EVENTS,
     MESSAGE_COMMANDS,
     NOTIFICATION_EVENTS,
     USER_COMMANDS,
@@ -59,6 +61,8 @@ from tests.fakes import (
     MemoryTruth,
     MemoryViews,
 )
+from tests.property.inboxes import GatedFeed, GatedStore, Post
+from tests.property.people import PEOPLE
 
 PARTITIONS = 2
 COMMAND_TOPICS = (USER_COMMANDS, CONNECTION_COMMANDS, MESSAGE_COMMANDS)
@@ -67,6 +71,7 @@ ROLES: Mapping[str, tuple[Topic, ...]] = {
     "commands": (*COMMAND_TOPICS, USER_EVENTS),
     "projections": EVENT_TOPICS,
     "notifications": (*EVENT_TOPICS, NOTIFICATION_EVENTS),
+    "inbox": (INBOX_EVENTS,),
     "analytics": EVENT_TOPICS,
 }
 
@@ -130,6 +135,7 @@ class World:
         self.listings = MemoryListings()
         self.deliveries, self.digests = MemoryDeliveries(self.truth), MemoryDigests(self.truth)
         self.occasions = MemoryOccasions()
+        self.post = Post(PEOPLE)
         self.committed: dict[tuple[str, TP], int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
         self.processes: dict[str, list[Process]] = {role: [] for role in ROLES}
@@ -369,6 +375,9 @@ def _steps(process: Process, publisher: "GatedPublisher") -> list[tuple[Topic, A
                 *((topic, on_events(topic, publisher, listings, known)) for topic in EVENT_TOPICS),
                 (NOTIFICATION_EVENTS, on_notifications(deliver, decide)),
             ]
+        case "inbox":
+            feed, store = GatedFeed(process, world.post.near), GatedStore(process, world.post.far)
+            return [(INBOX_EVENTS, FillInboxes(feed, store, NoMetrics()))]
         case _:
             views = ViewPublisher(MemoryViews())
             process.tables.update(

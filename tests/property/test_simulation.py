@@ -28,7 +28,7 @@ WRONG: tuple[Outcome, ...] = ("lost", "half", "rest", "down")
 
 
 class Fleet(RuleBasedStateMachine):
-    """The four roles, people who give commands, and everything that can go wrong between them."""
+    """The five roles, people who give commands, and everything that can go wrong between them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,17 @@ class Fleet(RuleBasedStateMachine):
             for process in everybody:
                 process.commit()
 
+    @rule(user=st.sampled_from(PEOPLE))
+    def read(self, user: str) -> None:
+        """A device comes back, and is told what it has missed."""
+        self.world.loop.run_until_complete(self.world.post.read(user))
+
     # -- what goes wrong
+
+    @rule()
+    def lose_inboxes(self) -> None:
+        """Redis is started anew."""
+        self.world.post.near.wipe()
 
     @rule(number=some, how=st.sampled_from(("kill", "stop", "pause", "nap")), before=calls, after=calls)
     def end_at_work(self, number: int, how: str, before: Calls, after: Calls) -> None:

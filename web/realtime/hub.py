@@ -76,7 +76,7 @@ class _Said(Struct):
 class Follower:
     """One person's inbox as far as it was told here, and the sockets that were told."""
 
-    __slots__ = ("behind", "cursor", "epoch", "joining", "listens", "lock", "sockets")
+    __slots__ = ("behind", "cursor", "epoch", "joining", "listens", "lock", "sockets", "unheld")
 
     def __init__(self) -> None:
         self.sockets: set[Outlet] = set()
@@ -90,6 +90,8 @@ class Follower:
         self.behind = False
         #: Sockets that are being brought to where the others are.
         self.joining = 0
+        #: Rounds for which the fast store hasn't held the inbox.
+        self.unheld = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -144,8 +146,7 @@ class Hub:
                     follower.listens = True
                     await self._live.listen(user, lambda item: self._heard(user, follower, item))
             # Not under the lock: a client that is slow to take it keeps no other device waiting.
-            epoch, cursor = await self._begin(user, socket, since)
-            await self._join(follower, user, socket, epoch, cursor)
+            await self._join(follower, user, socket, await self._begin(user, socket, since))
         finally:
             follower.joining -= 1
             self._let_go(user, follower)
@@ -164,15 +165,21 @@ class Hub:
 
     # -- one socket
 
-    async def _join(self, follower: Follower, user: str, socket: Outlet, epoch: int, cursor: int) -> None:
-        """Bring the socket from there to where the others are."""
+    async def _join(self, follower: Follower, user: str, socket: Outlet, begun: tuple[int, int, bool]) -> None:
+        """Bring the socket to where the others are, or them to where it is: it is one of them once they are level.
+
+        `begun` is what `_begin` gave.
+        """
+        epoch, cursor, is_live = begun
         deadline = self._now() + PATIENCE
         while not socket.closed:
             async with follower.lock:
-                if await self._met(follower, user, socket, epoch, cursor):
+                is_level, is_whole = await self._level(follower, user, epoch, cursor)
+                if is_level and not socket.closed:
+                    self._add(follower, socket, is_live)
                     return
             found = await self._inbox.after(user, cursor, epoch)
-            if not found.complete or self._now() > deadline:
+            if not is_whole or not found.complete or self._now() > deadline:
                 # A store is behind what was heard. The client comes back, and asks again.
                 socket.close("behind")
                 return
@@ -182,31 +189,28 @@ class Hub:
             else:
                 await asyncio.sleep(0.05)
 
-    async def _met(self, follower: Follower, user: str, socket: Outlet, epoch: int, cursor: int) -> bool:
-        """Whether that is where the others are, so that the socket is one of them; or it is over."""
+    async def _level(self, follower: Follower, user: str, epoch: int, cursor: int) -> tuple[bool, bool]:
+        """Whether the others are there, or there are none and nothing follows; and whether that can come to be."""
         place = epoch, cursor
         if not follower.sockets:
             # What was said before there was anybody to tell it to.
             found = await self._inbox.after(user, cursor, epoch)
-            if not found.complete:
-                socket.close("behind")
-            elif found.items:
-                return False
-            else:
+            if found.complete and not found.items:
                 follower.epoch, follower.cursor = place
-        elif place > follower.place:
+            return found.complete and not found.items, found.complete
+        if place > follower.place:
             await self._advance(follower, user)
-            if place > follower.place:
-                socket.close("behind")
-        if socket.closed:
-            return True
-        if place == follower.place:
-            follower.sockets.add(socket)
-            return True
-        return False
+        return place == follower.place, True
 
-    async def _begin(self, user: str, socket: Outlet, since: tuple[int, int] | None) -> tuple[int, int]:
-        """Tell the socket what it has missed; gives how far that is."""
+    def _add(self, follower: Follower, socket: Outlet, is_live: bool) -> None:
+        """`is_live` is what it was told of that."""
+        self._note_whole()
+        if self._whole != is_live:
+            socket.send(_live_frame(self._whole))
+        follower.sockets.add(socket)
+
+    async def _begin(self, user: str, socket: Outlet, since: tuple[int, int] | None) -> tuple[int, int, bool]:
+        """Tell the socket what it has missed; gives how far that is, and whether it was told that it hears at once."""
         if since is None:
             found = await self._inbox.newest(user)
         else:
@@ -214,18 +218,20 @@ class Hub:
         items = found.items if found.complete else self._recent(found.items)
         cursor = since[1] if since is not None and found.complete else _start(found, items)
         socket.send(self._standing(found, cursor))
+        is_live = self._whole
         while True:
             cursor = await _send(socket, items, cursor)
             if socket.closed:
-                return found.epoch, cursor
+                return found.epoch, cursor, is_live
             more = await self._inbox.after(user, cursor, found.epoch)
             if not more.items or not more.complete:
-                return found.epoch, cursor
+                return found.epoch, cursor, is_live
             items = more.items
 
     def _standing(self, found: Found, cursor: int) -> Frame:
+        self._note_whole()
         state = () if found.complete else STATE
-        standing = Standing(found.complete, written(found.epoch, cursor), self._live.healthy, state)
+        standing = Standing(found.complete, written(found.epoch, cursor), self._whole, state)
         return encode_event("inbox", msgspec.json.encode(standing))
 
     def _recent(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -242,9 +248,13 @@ class Hub:
     def _heard(self, user: str, follower: Follower, item: Item) -> None:
         if item.cursor == 0:
             _tell(follower, encode_event(item.kind, item.text))
-        elif follower.cursor is None or follower.lock.locked() or item.previous > follower.cursor:
+        elif follower.cursor is None or follower.lock.locked():
             self._catch_up_soon(user, follower)
         elif item.cursor > follower.cursor:
+            if item.previous != follower.cursor:
+                # Something lies between; or the log is another one, which the stores know.
+                self._catch_up_soon(user, follower)
+                return
             follower.cursor = item.cursor
             _tell(follower, encode_event(item.kind, item.text))
 
@@ -259,7 +269,8 @@ class Hub:
                 follower.behind = False
                 await self._advance(follower, user)
         except UnavailableError as error:
-            # The next round finds that it is behind.
+            # The next round finds that it is behind; if that can't be known, it looks once more.
+            follower.unheld = 0
             logger.warning("an inbox can't be caught up with: %s", error)
 
     async def _advance(self, follower: Follower, user: str) -> None:
@@ -286,9 +297,7 @@ class Hub:
         while True:
             for share in range(SHARES):
                 await asyncio.sleep(ROUND / SHARES)
-                if self._live.healthy != self._whole:
-                    self._whole = self._live.healthy
-                    self._say_whole()
+                self._note_whole()
                 users = list(self._followers)[share::SHARES]
                 try:
                     await self._look(users)
@@ -301,17 +310,27 @@ class Hub:
         heads = await self._inbox.heads(users) if users else []
         for user, head in zip(users, heads, strict=True):
             follower = self._followers.get(user)
-            if follower is not None and follower.cursor is not None and head not in (None, follower.cursor):
+            if follower is None or follower.cursor is None:
+                continue
+            follower.unheld = follower.unheld + 1 if head is None else 0
+            # What isn't held may be kept, and even that later than this: it is asked for, but less and less often.
+            is_due = follower.unheld.bit_count() == 1 if head is None else head != follower.cursor
+            if is_due:
                 self._catch_up_soon(user, follower)
 
     def _heard_again(self) -> None:
         """The connection is there (again): look for what was said meanwhile."""
         for user, follower in list(self._followers.items()):
+            follower.unheld = 0
             if follower.cursor is not None:
                 self._catch_up_soon(user, follower)
 
-    def _say_whole(self) -> None:
-        frame = encode_event("live", b'{"live":true}' if self._whole else b'{"live":false}')
+    def _note_whole(self) -> None:
+        """Say whether what happens is heard at once, where that has changed."""
+        if self._whole == self._live.healthy:
+            return
+        self._whole = not self._whole
+        frame = _live_frame(self._whole)
         for follower in self._followers.values():
             _tell(follower, frame)
 
@@ -328,6 +347,10 @@ class Hub:
 def _start(found: Found, items: Sequence[Item]) -> int:
     """The cursor before the first of these, or the last there is."""
     return items[0].previous if items else found.items[-1].cursor if found.items else found.head
+
+
+def _live_frame(live: bool) -> Frame:
+    return encode_event("live", b'{"live":true}' if live else b'{"live":false}')
 
 
 def _tell(follower: Follower, frame: Frame) -> None:

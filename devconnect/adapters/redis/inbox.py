@@ -55,6 +55,12 @@ return found
 
 _SEED = Script("""
 -- KEYS inbox, items; ARGV run, epoch, head, then source, seq of each
+-- What is held as far as that, or further, stays: who seeds may have been late, and the owner by now has gone on.
+local held = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'head')
+if held[1] == ARGV[1] then
+  local epoch, wanted = tonumber(held[2]), tonumber(ARGV[2])
+  if epoch > wanted or epoch == wanted and tonumber(held[3]) >= tonumber(ARGV[3]) then return end
+end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'run', ARGV[1], 'epoch', ARGV[2], 'head', ARGV[3])
 for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], 's:' .. ARGV[i], ARGV[i + 1]) end
@@ -139,7 +145,7 @@ class RedisInboxFeed:
         )
 
     async def seed(self, heads: Mapping[str, Head]) -> None:
-        """Hold these inboxes from here on."""
+        """Hold these inboxes from here on, but for those that are held as far as that already."""
         held = await self._current()
         calls = [
             _SEED(
