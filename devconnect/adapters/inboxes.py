@@ -35,8 +35,10 @@ class Inboxes:
             if epoch is not None and epoch != of:
                 return await self.newest(user)
             found = following(held, cursor)
-            if found or head <= cursor:
+            if found or head == cursor:
                 return Found(of, head, found, True)
+            if head < cursor:
+                return await self._beyond(user, cursor, of)
         for _ in range(LOOKS):
             of, head, kept = await self._far.after(user, cursor, PAGE)
             if epoch is not None and epoch != of:
@@ -47,6 +49,15 @@ class Inboxes:
             if near is None and not kept:
                 break
             await asyncio.sleep(PAUSE)
+        return await self.newest(user)
+
+    async def _beyond(self, user: str, cursor: int, epoch: int) -> Found:
+        """What follows a cursor that is ahead: of what is just being put there again, or of another person's inbox."""
+        for _ in range(LOOKS):
+            await asyncio.sleep(PAUSE)
+            near = await self._held(user, cursor)
+            if near is None or near[0] != epoch or near[1] >= cursor:
+                return await self.after(user, cursor, epoch)
         return await self.newest(user)
 
     async def newest(self, user: str) -> Found:

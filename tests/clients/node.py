@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,17 @@ class NodeClient:
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode({"do": what, **rest}) + b"\n")
 
+    def events(self, name: str) -> list[Any]:
+        """What it was told by events of this name, in order."""
+        return [one["args"][0] for one in self.seen if one["seen"] == "event" and one["name"] == name]
+
+    async def has(self, condition: Callable[[], Any]) -> None:
+        """Return once it has seen what makes that true."""
+        async with asyncio.timeout(WITHIN):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
     async def saw(self, what: str, **like: Any) -> dict[str, Any]:
         """The first that it has seen of this kind and with these values."""
         wanted = {"seen": what, **like}
@@ -61,8 +72,8 @@ class NodeClient:
 
 
 @asynccontextmanager
-async def node_client(url: str, **options: Any) -> AsyncIterator[NodeClient]:
-    """A client that connects with these options of socket.io-client."""
+async def node_client(url: str, *, keep: str | None = None, **options: Any) -> AsyncIterator[NodeClient]:
+    """A client that connects with these options of socket.io-client; or with the token `keep`, and what it had last."""
     environ = {**os.environ, "NO_PROXY": "127.0.0.1"}
     process = await asyncio.create_subprocess_exec(
         "node",
@@ -75,7 +86,7 @@ async def node_client(url: str, **options: Any) -> AsyncIterator[NodeClient]:
     client = NodeClient(process)
     reading = asyncio.create_task(client.read())
     try:
-        client.tell("connect", url=url, options=options)
+        client.tell("connect", url=url, options=options, keep=keep)
         yield client
     finally:
         process.kill()

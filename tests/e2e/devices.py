@@ -56,7 +56,9 @@ class Device:
             transports=["websocket"],
             wait_timeout=10,
         )
-        await self.hears(lambda: len(self.of("inbox")) > before)
+        await self.hears(lambda: len(self.of("inbox")) > before or self.closed.is_set())
+        if len(self.of("inbox")) == before:
+            raise ConnectionError("it was closed at once")
         return self
 
     async def close(self) -> None:
@@ -85,7 +87,7 @@ class Device:
         """What the condition gives as soon as that is true."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {self.heard[-5:]}"
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {str(self.heard[-5:])[-1000:]}"
             await asyncio.sleep(0.01)
         return found
 

@@ -68,8 +68,8 @@ def ask(url: str, method: str, path: str, body: Any = None, *, token: str | None
 class Beside:
     """`python -m web` beside the gateway of `run`: of the same system, on a port of its own."""
 
-    def __init__(self, system: System, *, processes: int = 1) -> None:
-        self._system, self._processes = system, processes
+    def __init__(self, system: System, *, processes: int = 1, **env: str) -> None:
+        self._system, self._processes, self._env = system, processes, env
         self.port = ports.pick()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +79,7 @@ class Beside:
         with Path(f"{self._system.log}.{self.port}").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "web", "--processes", str(self._processes)],
-                env={**self._system.env, "PORT": str(self.port)},
+                env={**self._system.env, **self._env, "PORT": str(self.port)},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -103,6 +103,17 @@ class Beside:
             return False
         serving = ready.body.get("processes", {}).get("serving", 1)
         return ready.status == 200 and serving == self._processes
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process itself."""
+        assert self._process is not None, "not started"
+        return self._process
+
+    def kill(self) -> None:
+        """Ends it at once (-9)."""
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> None:
         """Ends it, in good order if that goes."""

@@ -32,8 +32,8 @@ AT_ONCE = 32
 PATIENCE = 2.0
 #: Milliseconds that go twice to who begins without a cursor: what they read meanwhile may be older than what is told.
 OVERLAP_MS = 60_000
-#: Bytes after which a socket that catches up is waited for.
-FLUSH = 50_000
+#: Bytes after which a socket that catches up is waited for, and seconds that it has to take them.
+FLUSH, TAKE = 50_000, 15.0
 #: Where to read what isn't told any more.
 STATE = ("/v1/conversations", "/v1/me/notifications", "/v1/connections", "/v1/connections/requests")
 
@@ -93,6 +93,11 @@ class Follower:
         #: Rounds for which the fast store hasn't held the inbox.
         self.unheld = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and cursor; before everything when nobody was told anything."""
+        return self.epoch, -1 if self.cursor is None else self.cursor
+
 
 class Hub:
     """All followers. `start` it in a running loop, `stop` it at the end."""
@@ -140,7 +145,8 @@ class Hub:
                     # Even if it isn't heard yet: it is as soon as anything is, and then looked for.
                     follower.listens = True
                     await self._live.listen(user, lambda item: self._heard(user, follower, item))
-                await self._join(follower, user, socket, since)
+            # Not under the lock: a client that is slow to take it keeps no other device waiting.
+            await self._join(follower, user, socket, await self._begin(user, socket, since))
         finally:
             follower.joining -= 1
             self._let_go(user, follower)
@@ -159,32 +165,42 @@ class Hub:
 
     # -- one socket
 
-    async def _join(self, follower: Follower, user: str, socket: Outlet, since: tuple[int, int] | None) -> None:
-        """Bring the socket to where the others are, or them to where it is: it is one of them once they are level."""
-        epoch, cursor, is_live = await self._begin(user, socket, since)
+    async def _join(self, follower: Follower, user: str, socket: Outlet, begun: tuple[int, int, bool]) -> None:
+        """Bring the socket to where the others are, or them to where it is: it is one of them once they are level.
+
+        `begun` is what `_begin` gave.
+        """
+        epoch, cursor, is_live = begun
         deadline = self._now() + PATIENCE
         while not socket.closed:
-            if follower.cursor is None or not follower.sockets:
-                follower.epoch, follower.cursor = epoch, cursor
-            if (follower.epoch, follower.cursor) == (epoch, cursor):
-                self._add(follower, socket, is_live)
-                return
-            if self._now() > deadline:
+            async with follower.lock:
+                is_level, is_whole = await self._level(follower, user, epoch, cursor)
+                if is_level and not socket.closed:
+                    self._add(follower, socket, is_live)
+                    return
+            found = await self._inbox.after(user, cursor, epoch)
+            if not is_whole or not found.complete or self._now() > deadline:
                 # A store is behind what was heard. The client comes back, and asks again.
                 socket.close("behind")
                 return
-            is_ahead = follower.epoch != epoch or follower.cursor < cursor
-            before = follower.cursor, cursor
-            if is_ahead:
-                await self._advance(follower, user)
-            else:
-                found = await self._inbox.after(user, cursor, epoch)
+            if found.items:
                 cursor = await _send(socket, found.items, cursor)
-                if not found.complete:
-                    socket.close("behind")
-                    return
-            if (follower.cursor, cursor) == before:
+                deadline = self._now() + PATIENCE
+            else:
                 await asyncio.sleep(0.05)
+
+    async def _level(self, follower: Follower, user: str, epoch: int, cursor: int) -> tuple[bool, bool]:
+        """Whether the others are there, or there are none and nothing follows; and whether that can come to be."""
+        place = epoch, cursor
+        if not follower.sockets:
+            # What was said before there was anybody to tell it to.
+            found = await self._inbox.after(user, cursor, epoch)
+            if found.complete and not found.items:
+                follower.epoch, follower.cursor = place
+            return found.complete and not found.items, found.complete
+        if place > follower.place:
+            await self._advance(follower, user)
+        return place == follower.place, True
 
     def _add(self, follower: Follower, socket: Outlet, is_live: bool) -> None:
         """`is_live` is what it was told of that."""
@@ -350,8 +366,17 @@ async def _send(socket: Outlet, items: Sequence[Item], cursor: int) -> int:
         cursor = item.cursor
         size += len(item.text)
         if size > FLUSH:
-            await socket.flush()
+            await _taken(socket)
             size = 0
         if socket.closed:
             break
     return cursor
+
+
+async def _taken(socket: Outlet) -> None:
+    """Return when the client has taken most of it; one that doesn't in time is dropped."""
+    try:
+        async with asyncio.timeout(TAKE):
+            await socket.flush()
+    except TimeoutError:
+        socket.close("slow")
