@@ -179,10 +179,11 @@ class Hub:
                 await self._advance(follower, user)
             else:
                 found = await self._inbox.after(user, cursor, epoch)
-                cursor = await _send(socket, found.items, cursor)
                 if not found.complete:
+                    # What lies between is kept no more: it asks again, and is told so before the rest.
                     socket.close("behind")
                     return
+                cursor = await _send(socket, found.items, cursor)
             if (follower.cursor, cursor) == before:
                 await asyncio.sleep(0.05)
 
