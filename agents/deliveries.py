@@ -88,7 +88,7 @@ class DecideDeliveries:
             # Somebody else has decided some of it meanwhile: what follows rests on that.
         await self._deliveries.put_windows(windows)
         for made in fresh:
-            self._metrics.count(m.DELIVERIES, made.channel, made.rule)
+            self._metrics.count(m.DECIDED_DELIVERIES, made.channel, made.rule)
         await request(self._publisher, [each for each in known.values() if each.state == "queued"])
 
     async def _decided(

@@ -103,7 +103,7 @@ SOCKETS_CLOSED = Metric(
 SOCKETS_REFUSED = Metric(name="sockets_refused", kind="counter", help="Sockets that were not let in.", labels=("code",))
 
 # The fleet.
-DELIVERIES = Metric(
+DECIDED_DELIVERIES = Metric(
     name="deliveries_decided",
     kind="counter",
     help="Notifications decided for a channel, by the rule that did.",
@@ -256,6 +256,7 @@ ALL: tuple[Metric, ...] = (
     INBOX_ENTRIES,
     INBOX_CAUGHT_UP,
     MAILS,
+    DECIDED_DELIVERIES,
     DELIVERIES,
     EVENT_AGE,
     LAST_COMMIT,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devconnect.domain import analytics, deciding
+from devconnect.domain import analytics, deciding, notifications
 from devconnect.domain.delivering import CHANNELS
 from devconnect.domain.model import (
     AnyDocument,
@@ -283,7 +283,9 @@ def _assert_told(world: World, facts: list[Fact]) -> None:
     found: dict[tuple[str, str, str], int] = {}
     for each in kept.values():
         key = each.user, each.kind, each.about.get("user", each.user)
-        found[key] = found.get(key, 0) + 1
+        # People to meet are met at a log-in a day after joining: when that is isn't counted here.
+        if each.kind != notifications.SUGGESTIONS:
+            found[key] = found.get(key, 0) + 1
     assert found == dict(counting.told(facts))
     decided = {(each.user, each.notification, each.channel) for each in world.deliveries.stored.values()}
     assert decided == {(*key, channel) for key in kept for channel in CHANNELS}

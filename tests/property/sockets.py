@@ -168,7 +168,8 @@ class Post:
         self.written: dict[str, list[Item]] = {user: [] for user in users}
         self.expired = dict.fromkeys(users, 0)
         self._log: list[InboxEntry] = []
-        self._done = 0
+        self._seq = 0
+        self._done, self._epoch = 0, 1
         self._feed = MemoryInboxFeed(self.near)
         self._unkept: list[Kept] = []
 
@@ -177,7 +178,7 @@ class Post:
         self._work()
         self.keep()
         for user in users:
-            seq = len(self._log) + 1
+            seq = self._seq + len(self._log) + 1
             place = {"recipient": user, "source": "m0", "seq": seq, "id": f"e{seq}", "at": START + seq}
             self._log.append(InboxEntry(**place, kind="message", data=Raw(b'"%s"' % (b"x" * 9_000))))
             for number in range(gap):
@@ -198,6 +199,19 @@ class Post:
         self._done -= len({each.placed.cursor for each in self._unkept})
         self._unkept = []
         self._work()
+
+    def begin_anew(self) -> None:
+        """The log is lost, and another one begins; what is in it is newer than all that was in the old one."""
+        self._work()
+        self.keep()
+        self._seq += len(self._log)
+        self._log, self._done, self._epoch = [], 0, self._epoch + 1
+        self.written = {user: [] for user in self.written}
+
+    @property
+    def epoch(self) -> int:
+        """Which log it is."""
+        return self._epoch
 
     def expire(self, user: str, many: int) -> None:
         """The oldest are kept no more, and held no more."""
@@ -241,6 +255,9 @@ class _Later:
     async def heads(self, users: Any) -> Any:
         return await self._far.heads(users)
 
+    async def renew(self, users: Any) -> None:
+        await self._far.renew(users)
+
     async def keep(self, kept: Sequence[Kept]) -> None:
         self.kept += kept
 
@@ -255,6 +272,10 @@ class Ear:
         #: How far it was told; None before the event `inbox`.
         self.cursor: int | None = None
         self.told = 0
+        #: Of its cursor, and of what it was told.
+        self.epoch = self._epoch = house.post.epoch
+        #: Event and data, in order.
+        self.heard: list[tuple[str, Any]] = []
         #: Whether it was told that it hears at once.
         self.live: bool | None = None
 
@@ -270,6 +291,7 @@ class Ear:
         if self.closed:
             return
         name, data = msgspec.json.decode(text_of(frame)[2:])
+        self.heard.append((name, data))
         if name == "inbox":
             self._begin(data)
         elif name == "live":
@@ -280,21 +302,24 @@ class Ear:
 
     def _begin(self, data: Any) -> None:
         epoch, cursor = read_cursor(data["cursor"]) or (0, 0)
-        assert epoch == 1
+        is_other, self._epoch = epoch != self._epoch, epoch
         if data["recovered"]:
+            assert not is_other
             assert (self.cursor, cursor) == (None, self.since)
             assert not data["state"]
         else:
             before = self.since if self.cursor is None else self.cursor
             written, expired = self.house.post.written[self.user], self.house.post.expired[self.user]
-            assert before is None or any(before < item.cursor <= expired for item in written), "nothing is lost"
+            is_lost = is_other or before is None or any(before < item.cursor <= expired for item in written)
+            assert is_lost, f"nothing is lost after {before}"
             assert data["state"]
         self.cursor, self.live = cursor, data["live"]
 
     def _hear(self, data: Any) -> None:
-        cursor, told = self.cursor, (read_cursor(data["cursor"]) or (0, 0))[1]
+        cursor, (epoch, told) = self.cursor, read_cursor(data["cursor"]) or (0, 0)
+        assert epoch == self._epoch, "told of another log"
         assert cursor is not None, "told of something before it was told what it gets"
-        due = next(item.cursor for item in self.house.post.written[self.user] if item.cursor > cursor)
+        due = next((item.cursor for item in self.house.post.written[self.user] if item.cursor > cursor), None)
         assert told == due, f"told of {told} after {cursor}, when {due} was due"
         self.cursor = told
         self.told += 1
@@ -355,16 +380,17 @@ class House:
         self.loop.call_soon(work)
         self.loop.advance(0)
 
-    def come(self, user: str, since: int | None) -> Ear:
+    def come(self, user: str, since: int | None, epoch: int | None = None) -> Ear:
         """Somebody opens a socket."""
         ear = Ear(self, user, since)
+        ear.epoch = ear._epoch = epoch or self.post.epoch
         self.ears.append(ear)
         self.within(lambda: self.loop.create_task(self._attach(ear)))
         return ear
 
     async def _attach(self, ear: Ear) -> None:
         try:
-            await self.hub.attach(ear, ear.user, None if ear.since is None else (1, ear.since))
+            await self.hub.attach(ear, ear.user, None if ear.since is None else (ear.epoch, ear.since))
             ear.attached = True
         except UnavailableError:
             ear.close("behind")

@@ -14,7 +14,7 @@ from devconnect.ports.roster import Roster, Watcher, Watching
 from devconnect.ports.truth import UnavailableError
 from web.auth import Gate
 from web.life import Life
-from web.problems import ProblemError, unavailable
+from web.problems import ProblemError, not_logged_in, unavailable
 from web.realtime.buckets import Bucket
 from web.realtime.hub import Hub
 from web.realtime.sockets import Refused, Socket
@@ -73,6 +73,8 @@ class Guests:
         self._ends, self._clock, self._life, self._grace = ends, clock, life, grace
         self._users: dict[str, set[Socket]] = {}
         self._sessions: dict[str, set[Socket]] = {}
+        #: Whose last socket has closed, until the grace for another is over.
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         ends.tell(self.ended)
 
@@ -82,6 +84,8 @@ class Guests:
 
     async def stop(self) -> None:
         """Look no more."""
+        for timer in self._leaving.values():
+            timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -109,6 +113,7 @@ class Guests:
         here = self._users.setdefault(user, set())
         here.add(socket)
         if len(here) == 1:
+            self._stay(user)
             self._spawn(self._roster.join(user))
         if self._ends.ended(session):
             self._send_away((socket,))
@@ -131,11 +136,17 @@ class Guests:
         _drop(self._sessions, guest.claims.session, socket)
         if _drop(self._users, user, socket) and not self._life.draining:
             # Whoever is here again by then was never gone. On its way out a gateway leaves that to its lease.
-            asyncio.get_running_loop().call_later(self._grace, self._left, user)
+            self._stay(user)
+            self._leaving[user] = asyncio.get_running_loop().call_later(self._grace, self._left, user)
+
+    def _stay(self, user: str) -> None:
+        timer = self._leaving.pop(user, None)
+        if timer is not None:
+            timer.cancel()
 
     def _left(self, user: str) -> None:
-        if user not in self._users:
-            self._spawn(self._roster.leave(user))
+        del self._leaving[user]
+        self._spawn(self._roster.leave(user))
 
     def ended(self, session: str, user: str) -> None:
         """A session is over: so are its sockets, at once."""
@@ -153,8 +164,10 @@ class Guests:
         return self._gate.holds(claims) or await self._gate.let_in(claims)
 
     def watcher(self, socket: Socket) -> Watcher:
-        """The socket's eye on people."""
+        """The socket's eye on people. ProblemError where it is gone meanwhile: nobody would close it."""
         guest: Guest = socket.data
+        if socket.closed:
+            raise not_logged_in("This connection is over.")
         if guest.watcher is None:
             guest.watcher = self._watching.watcher(guest.claims.user, _presence_of(socket))
             guest.watched = set()
