@@ -158,3 +158,19 @@ async def test_who_watches_is_told_who_comes_and_goes(pair: tuple[Person, Person
         await mine.hears(
             lambda: [one["online"] for told in mine.of("presence") for one in told["presence"]] == [True, False]
         )
+
+
+async def test_what_is_on_the_screen_isnt_pushed_and_who_asks_is_told_so(pair: tuple[Person, Person]) -> None:
+    ada, bob = pair
+
+    def pushes(notification: str) -> list[str]:
+        found = bob.read(f"/v1/me/notifications/{notification}/deliveries")["items"]
+        return [each["rule"] for each in found if each["channel"] == "push"]
+
+    async with device(bob) as mine:
+        await mine.does("focus", {"peer": ada.user})
+        ada.say(bob, "seen at once")
+        raised = await mine.hears(
+            lambda: [one["data"]["id"] for one in mine.of("notification") if one["data"]["kind"] == "message_received"]
+        )
+        await mine.hears(lambda: pushes(raised[0]) == ["on_screen"])

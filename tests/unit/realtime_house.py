@@ -9,6 +9,7 @@ import msgspec
 from aiohttp.test_utils import make_mocked_request
 
 from devconnect.adapters.inboxes import Inboxes
+from devconnect.events.base import new_id
 from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Heard, Live
 from devconnect.ports.metrics import NoMetrics
@@ -32,6 +33,7 @@ class Seat:
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
         self.data: Any = None
+        self.id = new_id()
         self.closed = self.final = False
         self.reason = ""
         #: Event and data, in order.

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace as replaced
 
 from devconnect.domain.allowances import Policies, Quota
+from devconnect.domain.delivering import on_screen_of
 from devconnect.domain.model import Logins, User
 from devconnect.events.base import pair_id
 from tests.unit.realtime_house import Salon, Seat, salon
@@ -300,13 +301,18 @@ async def test_one_that_isnt_let_in_yet_may_go_on(room: Salon) -> None:
     assert room.app.may_go_on(seat)
 
 
-async def test_what_is_on_the_screen_is_that_of_the_session_and_for_a_while(
+async def test_what_is_on_the_screen_is_that_of_one_tab_and_for_a_while(
     room: Salon, pair: tuple[Person, Person]
 ) -> None:
     ada, bob = pair
-    mine = await room.sit(ada)
+    mine, tab = await room.sit(ada), await room.sit(ada)
+    seen = (on_screen_of({"conversation": pair_id(ada.id, bob.id)}), NOON + FOCUS_MS)
     await room.does(mine, "focus", {"peer": bob.id})
-    assert room.focus.looks == {(ada.id, ada.session): (bob.id, NOON + FOCUS_MS)}
+    await room.does(tab, "focus", {"peer": bob.id})
+    assert room.focus.looks == {(ada.id, mine.id): seen, (ada.id, tab.id): seen}
+    room.app.on_disconnect(tab, "client")
+    await asyncio.sleep(0)
+    assert room.focus.looks == {(ada.id, mine.id): seen}
     assert code(await room.ask(mine, "focus", {"peer": "bob"})) == "user_unknown"
     room.focus.down = True
     assert code(await room.ask(mine, "focus", {"peer": bob.id})) == "store_unavailable"

@@ -1,11 +1,14 @@
 """What clients send is answered here: by the operations that HTTP has, and by little else."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from devconnect.domain.delivering import on_screen_of
+from devconnect.events.base import pair_id
 from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Live
 from devconnect.ports.truth import UnavailableError
@@ -19,7 +22,7 @@ from web.problems import ProblemError, bad_field, unavailable
 from web.realtime import clients
 from web.realtime.acks import done, outcome_ack, problem_ack
 from web.realtime.clients import Commanding, Telling
-from web.realtime.guests import Guests
+from web.realtime.guests import Guest, Guests
 from web.realtime.sockets import Answer, Socket
 from web.realtime.tellings import shown, typing_text
 from web.requests import invalid, whole
@@ -52,6 +55,9 @@ class Realtime:
 
     def on_disconnect(self, socket: Socket, reason: str) -> None:
         """They are gone."""
+        guest: Guest | None = socket.data
+        if guest is not None and guest.looks:
+            self._guests.spawn(self._look_away(guest.claims.user, socket.id))
         self._guests.gone(socket)
 
     def may_go_on(self, socket: Socket) -> bool:
@@ -119,13 +125,21 @@ class Realtime:
         return clients.Done()
 
     async def _look_at(self, socket: Socket, payload: clients.Focus) -> clients.Done:
-        user, session = socket.data.claims.user, socket.data.claims.session
+        guest: Guest = socket.data
+        user = guest.claims.user
         if payload.peer is None:
-            await self._focus.look_away(user, session)
+            guest.looks = False
+            await self._focus.look_away(user, socket.id)
         else:
-            until = self._gateway.parts.clock.now_ms() + FOCUS_MS
-            await self._focus.look_at(user, session, known_user(payload.peer), until)
+            what = on_screen_of({"conversation": pair_id(user, known_user(payload.peer))})
+            guest.looks = True
+            await self._focus.look_at(user, socket.id, what, self._gateway.parts.clock.now_ms() + FOCUS_MS)
         return clients.Done()
+
+    async def _look_away(self, user: str, device: str) -> None:
+        """Whoever has closed their tab doesn't look any more; if that can't be said it is over in a minute."""
+        with suppress(UnavailableError):
+            await self._focus.look_away(user, device)
 
 
 def _payload(event: Commanding | Telling, args: list[Any]) -> Any:

@@ -39,7 +39,7 @@ ROUND = 5.0
 class Guest:
     """Who is behind a socket."""
 
-    __slots__ = ("claims", "look_at", "packets", "since", "tellings", "watched", "watcher")
+    __slots__ = ("claims", "look_at", "looks", "packets", "since", "tellings", "watched", "watcher")
 
     def __init__(self, claims: Claims, since: tuple[int, int] | None, look_at: int, now: float) -> None:
         self.claims = claims
@@ -47,6 +47,8 @@ class Guest:
         self.since = since
         #: When to look whether the session is still open, in milliseconds since 1970.
         self.look_at = look_at
+        #: Whether they have somebody's conversation on the screen.
+        self.looks = False
         self.packets = Bucket(RATE, BURST, now)
         self.tellings = Bucket(TELLING_RATE, TELLING_BURST, now)
         self.watcher: Watcher | None = None
@@ -80,7 +82,7 @@ class Guests:
 
     def start(self) -> None:
         """Look after the sessions from now on."""
-        self._spawn(self._look_after())
+        self.spawn(self._look_after())
 
     async def stop(self) -> None:
         """Look no more."""
@@ -114,7 +116,7 @@ class Guests:
         here.add(socket)
         if len(here) == 1:
             self._stay(user)
-            self._spawn(self._roster.join(user))
+            self.spawn(self._roster.join(user))
         if self._ends.ended(session):
             self._send_away((socket,))
             return
@@ -146,7 +148,7 @@ class Guests:
 
     def _left(self, user: str) -> None:
         del self._leaving[user]
-        self._spawn(self._roster.leave(user))
+        self.spawn(self._roster.leave(user))
 
     def ended(self, session: str, user: str) -> None:
         """A session is over: so are its sockets, at once."""
@@ -202,7 +204,8 @@ class Guests:
     def _next_look(self, caller: Caller) -> int:
         return min(caller.session.expires_at, self._clock.now_ms() + LOOK_MS)
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do this beside the rest; it ends with all of it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
