@@ -108,9 +108,10 @@ class DecideCommands:
 
     async def _have_effects(self, chunk: Sequence[Placed], settlement: Settlement, new: set[Ref]) -> None:
         await together(
+            # First, since somebody waits for it.
+            self._tell_devices(settlement),
             *self._emit(settlement),
             *self._tell_of_ends(settlement),
-            self._tell_devices(settlement),
             self._truth.save(settlement.documents, new=new),
             self._keep_secrets(settlement),
             self._mark_read(settlement),
