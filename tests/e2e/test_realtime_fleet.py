@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 import socketio
 
+from devconnect.adapters.redis.keys import INBOX_KEPT
 from tests.e2e.devices import Device
 from tests.e2e.fleets import App, Fleet, conversations
-from tests.e2e.gateways import REVOKED, ask, at_once
+from tests.e2e.gateways import REVOKED, ask, at_once, paused
 from tests.e2e.people import PASSWORD, Person
 
 pytestmark = pytest.mark.timeout(240)
@@ -107,6 +108,19 @@ async def test_a_session_that_ends_loses_its_sockets_on_every_gateway_and_no_oth
             await each.does("focus", {"peer": None})
         for each in gone:
             assert await refusal(each) == "not_logged_in"
+
+
+async def test_a_session_that_ends_while_redis_stands_still_loses_its_sockets_all_the_same(fleet: Fleet) -> None:
+    ada, bob = await asyncio.to_thread(fleet.people, "Ada", "Bob")
+    wanted = [(each, url) for each in (ada, bob) for url in fleet.urls]
+    async with devices(*wanted) as found:
+        with paused(fleet.system.parts()["redis"]):
+            await asyncio.to_thread(log_out, ada, ada)
+            await asyncio.gather(*(asyncio.wait_for(each.closed.wait(), REVOKED) for each in found[:3]))
+        assert all(each.of("session_ended") == [{}] for each in found[:3])
+        for each in found[3:]:
+            # Whether or not Redis is asked again yet: it is still connected.
+            assert (await each.ask("focus", {"peer": None}))["status"] in (200, 503)
 
 
 async def refusal(device: Device) -> Any:
@@ -246,6 +260,33 @@ async def test_a_cursor_of_another_inbox_is_not_believed_and_keeps_nothing_from_
     for each in (wrong, right):
         await each.hears(lambda each=each: each.texts == ["one", "two"], SOON)
         await each.close()
+
+
+async def test_what_redis_holds_no_more_is_read_from_the_database_while_more_is_said(fleet: Fleet) -> None:
+    ada, bob = await asyncio.to_thread(fleet.people, "Ada", "Bob")
+    await asyncio.to_thread(ada.connect, bob)
+    first, second, third = fleet.urls
+    async with devices((ada, first), (bob, second)) as (sender, there):
+        away = await Device(bob, third).open()
+        await away.close()
+        said = [f"message {number}" for number in range(INBOX_KEPT + 100)]
+        # More than Redis holds while it is away, and the rest while it comes back.
+        await say_all(sender, bob, said[:-100])
+        saying = asyncio.create_task(say_all(sender, bob, said[-100:]))
+        await away.open()
+        await saying
+        for each in (away, there):
+            await each.hears(lambda each=each: len(each.of("message")) == len(said))
+            assert each.texts == said
+        assert away.of("inbox")[-1]["recovered"] is True
+        await away.close()
+
+
+async def say_all(sender: Device, other: Person, texts: Sequence[str]) -> None:
+    """These, as fast as it goes."""
+    for start in range(0, len(texts), 25):
+        asked = (sender.ask("send_message", {"to": other.user, "text": text}) for text in texts[start : start + 25])
+        assert {ack["status"] for ack in await asyncio.gather(*asked)} == {201}
 
 
 # -- gateways that stop, clients that don't read
