@@ -39,7 +39,7 @@ from devconnect.ports.truth import Truth, UnavailableError
 CHUNK = 2_000
 #: The documents that the commands of a topic change, and nobody else does.
 OWN: dict[str, tuple[Kind, ...]] = {
-    USER_COMMANDS.name: ("user", "logins"),
+    USER_COMMANDS.name: ("user", "logins", "channels"),
     CONNECTION_COMMANDS.name: ("connection", "report"),
     MESSAGE_COMMANDS.name: ("conversation", "message"),
 }

@@ -38,7 +38,7 @@ class Retry:
         relations: Relations,
         *more: Step[Any],
     ) -> None:
-        """`more` are steps that need something else: those that send mail, and decide who is told how."""
+        """`more` are steps that need something else: those that send by a channel, or decide who is told how."""
         self._truth = truth = telling.truth
         self._publisher = publisher
         self._ways: dict[str, Callable[[Letter], Awaitable[None]]] = {}

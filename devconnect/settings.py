@@ -89,6 +89,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: str | None = None
     #: Whom mail is from.
     mail_from: str = "DevConnect <devconnect@localhost>"
+    #: Private key that push messages are signed with (32 bytes in base64url); None: `push.vapid` keeps one in the data
+    #: folder. And whom a push service turns to (mailto:… or https://…); None: `push.vapid.subject` says.
+    vapid_private_key: str | None = None
+    vapid_subject: str | None = None
+    #: Whether push messages and webhooks may go to private addresses, and without TLS.
+    outbound_private: bool = False
     #: Name of a worker process among those of its role; None: the host's name and the port.
     worker_instance: str | None = None
     #: Seconds that a worker may be away and find its partitions again; after that others have them.
@@ -269,7 +275,7 @@ _POLICY = 'quotas such as "requests=10/day messages=20/min writes=60/min reads=6
 #: Characters that a secret has at least.
 SECRET_LEAST = 32
 #: Fields whose values are told to nobody, not even when they are wrong.
-SECRET_FIELDS = frozenset({"jwt_secrets", "id_secret", "smtp_url"})
+SECRET_FIELDS = frozenset({"jwt_secrets", "id_secret", "smtp_url", "vapid_private_key"})
 
 
 _PORT = "a port, 1 to 65535"
@@ -310,6 +316,14 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PUBLIC_URL", "public_url", _matching(r"https?://[^\s/?#@]+", _without_slash), "http(s)://host[:port]"),
     Variable("SMTP_URL", "smtp_url", _smtp, SMTP_EXPECTS),
     Variable("MAIL_FROM", "mail_from", _sender, "an address, or a name and an address: DevConnect <mail@example.org>"),
+    Variable("VAPID_PRIVATE_KEY", "vapid_private_key", _matching(r"[A-Za-z0-9_-]{43}"), "32 bytes in base64url"),
+    Variable(
+        "VAPID_SUBJECT",
+        "vapid_subject",
+        _matching(r"mailto:[^\s@,;<>\"]+@[\w.-]+|https://[\w-]+(\.[\w-]+)+"),
+        "mailto:name@example.org or https://example.org",
+    ),
+    Variable("OUTBOUND_PRIVATE", "outbound_private", _yes_or_no, "1 or 0"),
     Variable("DEAD_LETTER_RUN", "dead_letter_run", _whole(1, 1_000_000), "a whole number, 1 to 1000000"),
     Variable("DEAD_LETTER_SHARE_PERCENT", "dead_letter_share", _whole(1, 100), "percent, 1 to 100"),
     Variable("DEAD_LETTER_WINDOW", "dead_letter_window", _whole(10, 1_000_000), "a whole number, 10 to 1000000"),

@@ -25,6 +25,7 @@ from devconnect.events.parts import AnyPart, Erased
 from devconnect.events.topics import ANALYTICS_PARTS, analytics_parts
 from devconnect.ports.answers import Answers
 from devconnect.ports.clock import Clock
+from devconnect.ports.deliveries import Advance, Deliveries
 from devconnect.ports.letters import History, Letters
 from devconnect.ports.listings import Listings
 from devconnect.ports.metrics import Metric, Metrics
@@ -207,6 +208,17 @@ class MemoryAnswers(Answers):
     async def forget(self, commands: Collection[str]) -> None:
         for command in commands:
             self.told.pop(command, None)
+
+
+class MemoryAdvances(Deliveries):
+    """What the channels have said of each delivery, the last last."""
+
+    def __init__(self) -> None:
+        self.moves: dict[str, list[Advance]] = {}
+
+    async def advance(self, moves: Sequence[Advance]) -> None:
+        for move in moves:
+            self.moves.setdefault(move.delivery, []).append(move)
 
 
 class MemoryListings(Listings):

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain.delivering import EXPLAINED, Delivery, Rule as DeliveryRule, State as DeliveryState
 from devconnect.domain.model import RelationState
-from devconnect.events.base import Channel, ReportReason, Role, Tier
+from devconnect.events.base import Channel, ReportReason, Role, Tier, WebhookTrouble
 from devconnect.events.facts import NotificationPreferences, Privacy
 from devconnect.ports.reads import MessageView, NotificationView, PositionView, RelationView, UserView
 from web.problems import FieldError
@@ -220,6 +220,63 @@ class NotificationsRead(Answer, frozen=True):
     read: tuple[str, ...]
 
 
+class PushKey(Answer, frozen=True):
+    """What a browser subscribes with: its `applicationServerKey`."""
+
+    public_key: str
+
+
+class PushSubscribed(Answer, frozen=True):
+    """A browser that takes push messages, while the session that subscribed it is open."""
+
+    id: Id
+    endpoint: str
+    created_at: Time
+
+
+class PushSubscriptions(Answer, frozen=True):
+    """The newest comes first."""
+
+    items: tuple[PushSubscribed, ...]
+
+
+class PushUnsubscribed(Answer, frozen=True):
+    """This one takes none any more."""
+
+    subscription: Id
+
+
+class WebhookAdded(Answer, frozen=True):
+    """A webhook; its `secret` is told here and nowhere else. The status of the command hasn't got it."""
+
+    id: Id
+    url: str
+    created_at: Time
+    secret: str | UnsetType = UNSET
+
+
+class Webhook(Answer, frozen=True):
+    """A webhook; `disabled` says why it isn't called any more."""
+
+    id: Id
+    url: str
+    created_at: Time
+    disabled: WebhookTrouble | None
+    disabled_at: Time | None
+
+
+class Webhooks(Answer, frozen=True):
+    """The newest comes first."""
+
+    items: tuple[Webhook, ...]
+
+
+class WebhookRemoved(Answer, frozen=True):
+    """This one is called no more."""
+
+    webhook: Id
+
+
 class SessionOpened(Answer, frozen=True):
     """A session: `token` is good until `token_expires_at`, the `renewal_token` gives the next pair before `expires_at`.
 
@@ -384,6 +441,15 @@ class Accepted(Answer, frozen=True):
 class SessionPending(SessionOpened, frozen=True, kw_only=True):
     """The answer 202 of what opens a session: its tokens are good as soon as it exists."""
 
+    command: PendingCommand
+
+
+class WebhookPending(WebhookAdded, frozen=True, kw_only=True):
+    """The answer 202 of what adds a webhook: its secret is the same then."""
+
+    id: Id | UnsetType = UNSET  # type: ignore[assignment]  # known once it is decided
+    url: str | UnsetType = UNSET  # type: ignore[assignment]  # as above
+    created_at: Time | UnsetType = UNSET  # type: ignore[assignment]  # as above
     command: PendingCommand
 
 

@@ -46,6 +46,7 @@ from devconnect.keys import Keyring, id_secret
 from devconnect.ports.clock import SystemClock
 from devconnect.ports.gateway import Commands
 from devconnect.ports.metrics import ENDS_AGE, Metrics
+from devconnect.push.vapid import vapid
 from devconnect.settings import Settings
 from web import health
 from web.console.pages import Pages
@@ -61,6 +62,7 @@ from web.realtime.farewells import Farewells
 from web.realtime.ports import RealtimePorts
 from web.realtime.sockets import SOCKETS, Sockets
 from web.routes import OPERATIONS
+from web.unsubscribe import handler
 
 #: Seconds that MongoDB has to answer a read, and to be found.
 MONGO_SECONDS, MONGO_SELECTION = 2.0, 1.0
@@ -73,7 +75,9 @@ def create_app(parts: Parts, sockets: Sockets | None = None) -> web.Application:
     app = web.Application(client_max_size=BODY_MAX)
     app[LIFE] = Life()
     gateway = app[GATEWAY] = Gateway.of(parts)
-    served = [*health.routes(), *Pages(OPERATIONS, parts.settings).routes(), *routes(gateway, OPERATIONS)]
+    pages = Pages(OPERATIONS, parts.settings)
+    unsubscribe = web.post("/unsubscribe", handler(gateway, pages.unsubscribed))
+    served = [*health.routes(), *pages.routes(), unsubscribe, *routes(gateway, OPERATIONS)]
     if sockets is not None:
         app[SOCKETS] = sockets
         app.cleanup_ctx.append(_open_sockets)
@@ -176,6 +180,7 @@ def build(settings: Settings) -> web.Application:
         settings=settings,
         keys=keys,
         id_secret=id_secret(settings),
+        push_key=vapid(settings).public_key,
         checks={"kafka": kafka.ready, "redis": lambda: ping_redis(redis), "mongo": lambda: ping_mongo(mongo)},
         scrape=lambda: _scraped(metrics, ends),
         realtime=realtime.ports,

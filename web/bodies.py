@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from devconnect.domain import normalise
+from devconnect.domain import normalise, outbound
 from devconnect.events.base import ReportReason, Role, Tier
 from web.patterns import NOT_BLANK, NOTIFICATION_ID
 from web.problems import bad_field
@@ -68,6 +68,15 @@ UserId = Annotated[
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=NOT_BLANK, examples=["Hello, Bob!"])]
 #: A message's seq: exact in every JSON reader.
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1, description="The `seq` of a message.", examples=[1])]
+Endpoint = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=outbound.URL_MAX,
+        description="An https URL of the public internet.",
+        examples=["https://example.com/hook"],
+    ),
+]
 NotificationIds = Annotated[
     tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=100, description="Their ids.")
 ]
@@ -226,6 +235,27 @@ class UpTo(Body, frozen=True):
     """`POST /v1/conversations/{user}/delivered` and `…/read`"""
 
     up_to: Seq
+
+
+class PushKeys(Body, frozen=True):
+    """What a browser's `PushSubscription.toJSON()` has in `keys`."""
+
+    p256dh: Annotated[str, Meta(max_length=100, description="A point of P-256, uncompressed, in base64url.")]
+    auth: Annotated[str, Meta(max_length=32, description="16 bytes in base64url.")]
+
+
+class SubscribePush(Body, frozen=True, rename={"expiration_time": "expirationTime"}):
+    """`POST /v1/me/push-subscriptions`: a browser's `PushSubscription.toJSON()`"""
+
+    endpoint: Endpoint
+    keys: PushKeys
+    expiration_time: Annotated[float | None, Meta(description="As the browser gives it; not looked at.")] = None
+
+
+class AddWebhook(Body, frozen=True):
+    """`POST /v1/me/webhooks`"""
+
+    url: Endpoint
 
 
 class SeeNotifications(Body, frozen=True):

@@ -15,6 +15,7 @@ from devconnect.ports.gateway import AccountLists, Commands, Credentials, EndedS
 from devconnect.ports.metrics import Metrics
 from devconnect.ports.reads import Library, Reads
 from devconnect.settings import Settings
+from devconnect.webhook_secrets import WebhookSecrets
 from web.auth import Gate
 from web.commands import Commander
 from web.cookies import Cookies
@@ -60,6 +61,8 @@ class Parts:
     keys: Keys
     #: Ids, links and the like follow from it.
     id_secret: str
+    #: What browsers subscribe to push messages with.
+    push_key: str
     #: The parts that /health/ready looks at, by name.
     checks: Mapping[str, Check]
     #: What /metrics answers: content type and body.
@@ -82,6 +85,7 @@ class Gateway:
     commander: Commander
     doorkeeper: Doorkeeper
     links: Links
+    webhook_secrets: WebhookSecrets
     shown: Shown
 
     @classmethod
@@ -110,6 +114,7 @@ class Gateway:
             ),
             doorkeeper=Doorkeeper(parts.credentials, parts.passwords, throttle, devices),
             links=Links(parts.id_secret),
+            webhook_secrets=WebhookSecrets(parts.id_secret),
             shown=Shown(),
         )
 

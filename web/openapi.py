@@ -37,6 +37,8 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, Mapping[str, Any], str | int]] = {
         "1767225600000-8e1f0a9b7c6d5e4f5f0c1e9a7b3d4268.0",
     ),
     "message": ("The `seq` of a message.", {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}, 1),
+    "subscription": ("The id of a push subscription.", _ID, "9b7c6d5e4f5f0c1e9a7b3d42688e1f0a"),
+    "webhook": ("The id of a webhook.", _ID, "688e1f0a9b7c6d5e4f5f0c1e9a7b3d42"),
     "name": ("The name of a table.", {"type": "string", "enum": sorted(TABLES)}, "user_activity"),
 }
 
@@ -45,6 +47,7 @@ TAGS: Mapping[str, str] = {
     "sessions": "Logging in and out, renewing, and setting a forgotten password.",
     "people": "Finding others.",
     "connections": "Requests, connections, blocks and reports.",
+    "channels": "Push messages and webhooks.",
     "conversations": "Messages between two connected people.",
     "presence": "Who is here.",
     "notifications": "What the reader is told.",

@@ -2,6 +2,7 @@
 
 from agents.mail import SendMail
 from devconnect.adapters.mongo.connect import Database
+from devconnect.adapters.mongo.deliveries import MongoDeliveries
 from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.smtp.client import SmtpMailer
@@ -26,6 +27,7 @@ def send_mail(settings: Settings, db: Database, metrics: Metrics) -> SendMail:
         composer=Composer(Links(secret), public_url(settings)),
         clock=SystemClock(),
         metrics=metrics,
+        deliveries=MongoDeliveries(db),
     )
 
 

@@ -10,6 +10,7 @@ from agents.deliveries import look_for_ever
 from agents.notifications import DeliverInApp, on_events, on_notifications
 from devconnect.events.topics import EVENT_TOPICS, MAIL_REQUESTS, NOTIFICATION_EVENTS
 from devconnect.settings import public_url
+from workers.channels import run_channels
 from workers.deliveries import decide_deliveries, looks, telling
 from workers.mail import send_mail
 from workers.runtime import Worker, main
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def wire(worker: Worker) -> None:
-    """One deciding agent an events topic, the delivery into people's lists and what is due later, and the post."""
+    """One deciding agent an events topic, the delivery into people's lists, what is due later, and the channels."""
     known = telling(worker.mongo)
     for topic in EVENT_TOPICS:
         worker.add(topic, on_events(topic, worker.publisher, worker.listings, known))
@@ -36,6 +37,7 @@ def wire(worker: Worker) -> None:
     post = send_mail(settings, worker.mongo, worker.metrics)
     worker.health.stirs_with(lambda: post.tries)
     worker.add(MAIL_REQUESTS, post)
+    run_channels(worker)
 
 
 if __name__ == "__main__":

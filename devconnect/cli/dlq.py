@@ -33,6 +33,7 @@ from devconnect.ports.publisher import Record
 from devconnect.ports.truth import UnavailableError
 from devconnect.settings import Settings
 from faust_batch.producer import BatchProducer
+from workers.channels import resend
 from workers.deliveries import decide_deliveries, telling
 from workers.letters import LetterLog, allowance_record, mark_record
 from workers.mail import send_mail
@@ -282,7 +283,7 @@ async def _tools(settings: Settings) -> AsyncIterator[Tools]:
             metrics = PrometheusMetrics()
             decide = decide_deliveries(mongo, redis, publisher, metrics)
             told = on_notifications(DeliverInApp(MongoTruth(mongo), RedisProjections(redis), publisher), decide)
-            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, metrics), told))
+            yield Tools(publisher, Retry(*stores, send_mail(settings, mongo, metrics), told, *resend(mongo)))
     finally:
         await redis.aclose()
         await close_mongo(mongo)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from devconnect.domain import addresses, passwords, preferences, rights, sessions
+from devconnect.domain import addresses, channels, passwords, preferences, rights, sessions
 from devconnect.domain.model import AnyDocument, Ref, Snapshot, Ticket, User
 from devconnect.domain.sessions import account, user_unknown
 from devconnect.domain.verdict import Consequences, Verdict, accept, refuse
@@ -72,6 +72,8 @@ def decide(  # noqa: C901, PLR0912  # one row a command
             return _delete(command, offset, state)
         case c.GoOnline() | c.GoOffline() | c.ReadNotifications() | c.SeeNotifications():
             return _note(command, offset, state)
+        case c.ChannelCommand():
+            return channels.decide(command, offset, state)
 
 
 def _sign_up(command: c.SignUp, offset: int, holders: Mapping[str, str]) -> Verdict:
@@ -202,26 +204,27 @@ def wanted(command: c.UserCommand) -> tuple[Ref, ...]:
             return (Ref("user", command.user),)
         case c.RequestPasswordReset():
             return (Ref("user", command.user),) if command.user else ()
-        case (
-            c.LogIn()
-            | c.RenewSession()
-            | c.LogOutEverywhere()
-            | c.ChangePassword()
-            | c.ResetPassword()
-            | c.DeleteAccount()
-        ):
+        case c.LogIn() | c.RenewSession() | c.LogOutEverywhere() | c.ChangePassword() | c.ResetPassword():
             return (Ref("user", command.actor), Ref("logins", command.actor))
+        case c.DeleteAccount():
+            return (Ref("user", command.actor), Ref("logins", command.actor), Ref("channels", command.actor))
+        case c.ChannelCommand():
+            return (Ref("user", command.actor), Ref("channels", command.actor))
         case _:
             return (Ref("user", command.actor),)
 
 
 def touched(event: f.AnyUserEvent) -> tuple[Ref, ...]:
-    """The document that the event changes."""
+    """The documents that the event changes."""
     match event:
         case f.UserLoggedIn() | f.SessionRenewed() | f.UserLoggedOut():
             return (Ref("logins", event.user),)
         case f.UserCameOnline() | f.UserWentOffline() | f.NotificationsRead() | f.NotificationsSeen():
             return ()
+        case f.ChannelEvent():
+            return (Ref("channels", event.user),)
+        case f.UserDeleted():
+            return (Ref("user", event.user), Ref("channels", event.user))
         case _:
             return (Ref("user", event.user),)
 
@@ -234,6 +237,10 @@ def evolve(state: Snapshot, event: f.AnyUserEvent) -> tuple[AnyDocument, ...]:
         case f.TierChanged() | f.RoleChanged():
             # Kept whatever the account says, since a crash may have come between the two.
             return (*_evolved(state, event), rights.audit(event))
+        case f.ChannelEvent():
+            return channels.evolve(state, event)
+        case f.UserDeleted():
+            return (*channels.evolve(state, event), *_evolved(state, event))
         case _:
             return _evolved(state, event)
 

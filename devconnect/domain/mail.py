@@ -1,5 +1,6 @@
 """Who is written to, and of what: from an event to the mail that it asks for."""
 
+from devconnect.domain import notifications as n
 from devconnect.domain.model import User
 from devconnect.events import facts as f
 from devconnect.events.base import Event
@@ -8,6 +9,8 @@ VERIFY_EMAIL = "verify_email"
 RESET_PASSWORD = "reset_password"  # noqa: S105  # a kind of mail
 PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of mail
 EMAIL_CHANGED = "email_changed"
+#: Mails that tell of notifications: each kind can be unsubscribed from, and goes to proven addresses only.
+NOTIFYING = (n.NEW_REQUEST, n.REQUEST_ACCEPTED, n.NEW_MESSAGE, n.WELCOME, n.SUGGESTIONS, n.DIGEST)
 
 HOUR_MS = 3_600_000
 #: Milliseconds after which a mail without a link is no news any more.
@@ -52,6 +55,8 @@ def _request(event: f.UserEvent, kind: str, to: str, *, ticket: str = "", expire
 def recipient(request: f.MailRequested, user: User | None) -> str:
     """The address that a mail goes to; "" when there is nobody to write to."""
     if user is not None and user.deleted:
+        return ""
+    if request.kind in NOTIFYING and (user is None or not user.email_verified):
         return ""
     return request.to or (user.email if user is not None else "")
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from devconnect.events.base import ReportReason, Role, Tier
+from devconnect.events.base import ReportReason, Role, Tier, WebhookTrouble
 from devconnect.events.facts import AnyEvent, NotificationPreferences, Privacy, Profile
 
-Kind = Literal["user", "logins", "connection", "conversation", "message", "report", "audit"]
+Kind = Literal["user", "logins", "channels", "connection", "conversation", "message", "report", "audit"]
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -71,6 +71,32 @@ class Logins(Document, frozen=True, kw_only=True):
     """The open sessions of a user (`id` is theirs) by session id; one that isn't in here is over."""
 
     sessions: dict[str, Login]
+
+
+class PushSubscription(Struct, frozen=True, kw_only=True):
+    """A browser that takes push messages at `endpoint`, encrypted with its two keys, while its `session` is open."""
+
+    endpoint: str
+    p256dh: str
+    auth: str
+    session: str
+    created_at: int
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """A server that is called at `url`, unless it was switched off; its secret follows from its id."""
+
+    url: str
+    created_at: int
+    disabled_at: int | None = None
+    disabled_for: WebhookTrouble | None = None
+
+
+class Channels(Document, frozen=True, kw_only=True):
+    """Where a user (`id` is theirs) is told of things besides their list and by mail; by ids of the subscriptions."""
+
+    push: dict[str, PushSubscription]
+    webhooks: dict[str, Webhook]
 
 
 #: What is between two people; "removed" is what was taken back or ended, "none" what never was.
@@ -173,7 +199,7 @@ class Audit(Document, frozen=True, kw_only=True):
     at: int
 
 
-AnyDocument = User | Logins | Connection | Conversation | Message | Report | Audit
+AnyDocument = User | Logins | Channels | Connection | Conversation | Message | Report | Audit
 
 
 class Ref(Struct, frozen=True):
@@ -191,6 +217,7 @@ def ref_of(document: AnyDocument) -> Ref:
 _KINDS: dict[type, Kind] = {
     User: "user",
     Logins: "logins",
+    Channels: "channels",
     Connection: "connection",
     Conversation: "conversation",
     Message: "message",

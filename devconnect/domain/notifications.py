@@ -7,6 +7,7 @@ NEW_REQUEST = "connection_requested"
 REQUEST_ACCEPTED = "connection_accepted"
 NEW_MESSAGE = "message_received"
 WELCOME = "welcome"
+WEBHOOK_DISABLED = "webhook_disabled"
 #: There are people to meet: once a day, after a log-in. It points to the feed, which says who.
 SUGGESTIONS = "suggestions"
 #: What isn't read, in one.
@@ -31,6 +32,8 @@ def decide(event: f.AnyEvent) -> f.NotificationRaised | None:
     match event:
         case f.UserSignedUp():
             return _raise(event, event.user, WELCOME, {"user": event.user})
+        case f.WebhookDisabled():
+            return _raise(event, event.user, WEBHOOK_DISABLED, {"user": event.user, "webhook": event.webhook})
         case f.ConnectionRequested():
             return _raise(event, event.other, NEW_REQUEST, {"user": event.by})
         case f.ConnectionAccepted():

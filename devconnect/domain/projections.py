@@ -228,6 +228,8 @@ def _user(event: f.UserEvent) -> tuple[Update, ...]:
             return (DelUser(event.user, event.seq, left), UnlistUser(event.user, event.seq))
         case f.NotificationsRead():
             return (MarkNotificationsRead(event.user, event.notifications, event.at),)
+        case f.ChannelEvent():
+            return ()
         case f.NotificationsSeen():
             return (MarkNotificationsSeen(event.user, event.up_to),)
         case _:

@@ -19,6 +19,12 @@ Channel = Literal["in_app", "push", "email", "webhook"]
 RequestChannel = Literal["push", "webhook"]
 #: How soon a device is to be woken for something (RFC 8030).
 Urgency = Literal["very-low", "low", "normal", "high"]
+#: Why a browser is sent no push messages any more: asked for, its push service says so, its session is over, or there
+#: were too many.
+PushEnd = Literal["asked", "gone", "session_over", "too_many"]
+#: Why a webhook is switched off: it has taken nothing for days, or it says that it is there no more, or is
+#: nowhere that we may call.
+WebhookTrouble = Literal["failing", "gone"]
 DigestPeriod = Literal["off", "daily", "weekly"]
 #: Why somebody is reported.
 ReportReason = Literal["spam", "harassment", "impersonation", "inappropriate", "other"]

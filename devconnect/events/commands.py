@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from devconnect.events.base import Channel, Command, ReportReason, Role, Tier, pair_id
+from devconnect.events.base import Channel, Command, PushEnd, ReportReason, Role, Tier, WebhookTrouble, pair_id
 from devconnect.events.facts import NotificationPreferences, Privacy
 
 
@@ -198,6 +198,45 @@ class ReadNotifications(Command, frozen=True, tag="user.read_notifications"):
     notifications: tuple[str, ...]
 
 
+class ChannelCommand(Command, frozen=True):
+    """Something about where the actor is told of things."""
+
+
+class SubscribePush(ChannelCommand, frozen=True, tag="user.subscribe_push"):
+    """Send push messages to a browser of the actor's, as long as `session` is open. Its id is the command's id."""
+
+    endpoint: str
+    p256dh: str
+    auth: str
+    session: str
+
+
+class UnsubscribePush(ChannelCommand, frozen=True, tag="user.unsubscribe_push"):
+    """Send no more of them to this one."""
+
+    subscription: str
+    reason: PushEnd = "asked"
+
+
+class AddWebhook(ChannelCommand, frozen=True, tag="user.add_webhook"):
+    """Call a server of the actor's. Its id is the command's id."""
+
+    url: str
+
+
+class RemoveWebhook(ChannelCommand, frozen=True, tag="user.remove_webhook"):
+    """Call this one no more."""
+
+    webhook: str
+
+
+class DisableWebhook(ChannelCommand, frozen=True, tag="user.disable_webhook"):
+    """Switch one off that takes nothing."""
+
+    webhook: str
+    reason: WebhookTrouble
+
+
 class SeeNotifications(Command, frozen=True, tag="user.see_notifications"):
     """All own notifications up to `up_to`, one's id, were before the actor's eyes."""
 
@@ -369,9 +408,16 @@ UserCommand = (
     | GoOnline
     | GoOffline
     | ReadNotifications
+    | SubscribePush
+    | UnsubscribePush
+    | AddWebhook
+    | RemoveWebhook
+    | DisableWebhook
     | SeeNotifications
     | DeleteAccount
 )
+#: Those about where somebody is told of things.
+AnyChannelCommand = SubscribePush | UnsubscribePush | AddWebhook | RemoveWebhook | DisableWebhook
 ConnectionCommand = (
     RequestConnection
     | ReviewConnection

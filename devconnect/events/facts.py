@@ -9,11 +9,13 @@ from devconnect.events.base import (
     DigestPeriod,
     EndReason,
     Event,
+    PushEnd,
     ReportReason,
     RequestChannel,
     Role,
     Tier,
     Urgency,
+    WebhookTrouble,
     pair_id,
 )
 
@@ -224,6 +226,47 @@ class NotificationsRead(UserEvent, frozen=True, tag="user.notifications_read"):
     """These notifications of the user are read."""
 
     notifications: tuple[str, ...]
+
+
+class ChannelEvent(UserEvent, frozen=True):
+    """Something about where a user is told of things; nobody else sees anything of it."""
+
+
+class PushSubscribed(ChannelEvent, frozen=True, tag="user.push_subscribed"):
+    """A browser takes push messages, in the place of the one that had the same `endpoint`."""
+
+    subscription: str
+    endpoint: str
+    p256dh: str
+    auth: str
+    session: str
+
+
+class PushUnsubscribed(ChannelEvent, frozen=True, tag="user.push_unsubscribed"):
+    """A browser takes none any more."""
+
+    subscription: str
+    reason: PushEnd
+
+
+class WebhookAdded(ChannelEvent, frozen=True, tag="user.webhook_added"):
+    """A server is called."""
+
+    webhook: str
+    url: str
+
+
+class WebhookRemoved(ChannelEvent, frozen=True, tag="user.webhook_removed"):
+    """A server is called no more."""
+
+    webhook: str
+
+
+class WebhookDisabled(ChannelEvent, frozen=True, tag="user.webhook_disabled"):
+    """A server is called no more until it is added again, since it takes nothing."""
+
+    webhook: str
+    reason: WebhookTrouble
 
 
 class NotificationsSeen(UserEvent, frozen=True, tag="user.notifications_seen"):
@@ -494,6 +537,11 @@ AnyUserEvent = (
     | UserCameOnline
     | UserWentOffline
     | NotificationsRead
+    | PushSubscribed
+    | PushUnsubscribed
+    | WebhookAdded
+    | WebhookRemoved
+    | WebhookDisabled
     | NotificationsSeen
     | UserDeleted
 )

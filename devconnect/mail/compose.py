@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from devconnect.domain import notifications as n
 from devconnect.domain.mail import EMAIL_CHANGED, PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL
 from devconnect.events.facts import MailRequested
 from devconnect.links import Links, Purpose
@@ -16,7 +17,18 @@ class Kind(NamedTuple):
 
     subject: str
     purpose: Purpose | None = None
+    #: Whether it can be unsubscribed from.
+    muted: bool = False
 
+
+#: What a digest counts, in `about`, and what it is called there.
+DIGEST_ROWS = (
+    (n.NEW_REQUEST, "requests to connect"),
+    (n.REQUEST_ACCEPTED, "new connections"),
+    (n.NEW_MESSAGE, "messages"),
+)
+#: How long a link that unsubscribes is good: mails are read late.
+UNSUBSCRIBE_MS = 365 * 86_400_000
 
 #: Subjects hold nothing that somebody has typed.
 KINDS: dict[str, Kind] = {
@@ -24,6 +36,13 @@ KINDS: dict[str, Kind] = {
     RESET_PASSWORD: Kind("Choose a new password", "reset-password"),
     PASSWORD_CHANGED: Kind("Your password was changed"),
     EMAIL_CHANGED: Kind("Your e-mail address was changed"),
+    n.NEW_REQUEST: Kind("Somebody would like to connect", muted=True),
+    n.REQUEST_ACCEPTED: Kind("You have a new connection", muted=True),
+    n.NEW_MESSAGE: Kind("You have a new message", muted=True),
+    n.WELCOME: Kind("Welcome", muted=True),
+    n.WEBHOOK_DISABLED: Kind("A webhook of yours was switched off"),
+    n.SUGGESTIONS: Kind("People whom you may like to meet", muted=True),
+    n.DIGEST: Kind("What you haven't read yet", muted=True),
 }
 
 
@@ -42,14 +61,15 @@ class Composer:
             keep_trailing_newline=True,
         )
 
-    def compose(self, request: MailRequested, *, to: str, name: str, at: int) -> Mail:
-        """The mail to `to`, written at `at`, which greets with `name` unless that is "".
+    def compose(self, request: MailRequested, *, to: str, name: str, at: int, other: str = "") -> Mail:
+        """The mail to `to`, written at `at`, which greets with `name` unless that is "", and may name an `other`.
 
         ValueError when no mail is of that kind.
         """
         kind = KINDS.get(request.kind)
         if kind is None:
             raise ValueError(f"no mail is called {request.kind}")
+        unsubscribe = self._unsubscribe(request, to) if kind.muted else ""
         words = {
             "name": name,
             "subject": kind.subject,
@@ -57,6 +77,11 @@ class Composer:
             "site": self._public_url,
             "link": self._link(request, kind.purpose, to) if kind.purpose else "",
             "until": _time(request.expires_at) if kind.purpose else "",
+            "other": other or "Somebody",
+            "count": request.count,
+            "about": request.about,
+            "digest_rows": DIGEST_ROWS,
+            "unsubscribe": unsubscribe,
         }
         return Mail(
             id=request.id,
@@ -65,7 +90,15 @@ class Composer:
             text=self._templates.get_template(f"{request.kind}.txt").render(words),
             html=self._templates.get_template(f"{request.kind}.html").render(words),
             at=at,
+            unsubscribe=unsubscribe,
         )
+
+    def _unsubscribe(self, request: MailRequested, to: str) -> str:
+        """Behind a ?, since a mail program posts to it by itself; it is good for nothing else."""
+        token = self._links.sign(
+            "unsubscribe", user=request.user, ticket=request.kind, email=to, expires_at=request.at + UNSUBSCRIBE_MS
+        )
+        return f"{self._public_url}/unsubscribe?token={token}"
 
     def _link(self, request: MailRequested, purpose: Purpose, to: str) -> str:
         """The token is behind the #, which browsers keep to themselves: it is in no server's log and no Referer."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from devconnect.domain.model import Channels
 from devconnect.ports.reads import AuditView, Page, SessionsView
 
 
@@ -35,6 +36,9 @@ class AccountLists(Protocol):
 
     async def sessions_of(self, user: str) -> list[SessionsView]:
         """The user's sessions that were not ended, the one used last first."""
+
+    async def channels_of(self, user: str) -> Channels | None:
+        """Where the user is told of things; None where they never said."""
 
     async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
         """The changes of the user's tier and role, newest first. Cursor and limit as in ports.reads.Reads."""

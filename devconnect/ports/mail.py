@@ -9,7 +9,10 @@ from devconnect.ports.truth import UnavailableError
 
 
 class Mail(Struct, frozen=True, kw_only=True):
-    """A mail to one person, worded. Its Message-ID follows from `id`, its Date is `at` (milliseconds since 1970)."""
+    """A mail to one person, worded. Its Message-ID follows from `id`, its Date is `at` (milliseconds since 1970).
+
+    `unsubscribe` is a link that ends mails of its kind by a POST; "" for a mail that can't be done without.
+    """
 
     id: str
     to: str
@@ -17,6 +20,7 @@ class Mail(Struct, frozen=True, kw_only=True):
     text: str
     html: str
     at: int
+    unsubscribe: str = ""
 
 
 class RefusedMailError(ValueError):

@@ -142,8 +142,15 @@ INBOX_CAUGHT_UP = Metric(
 MAILS = Metric(
     name="mails",
     kind="counter",
-    help="Mails asked for, by what became of them: sent, too_old, too_many or nobody.",
+    help="Mails asked for, by what became of them: sent, too_old, too_many, muted or nobody.",
     labels=("kind", "outcome"),
+)
+DELIVERIES = Metric(
+    name="deliveries",
+    kind="counter",
+    help="Tries to send a push message or to call a webhook, by what became of them: sent, put_off, shortened, dropped "
+    "(nobody there any more) or failed (given up).",
+    labels=("channel", "outcome"),
 )
 EVENT_AGE = Metric(
     name="event_age_seconds",
@@ -249,6 +256,7 @@ ALL: tuple[Metric, ...] = (
     INBOX_ENTRIES,
     INBOX_CAUGHT_UP,
     MAILS,
+    DELIVERIES,
     EVENT_AGE,
     LAST_COMMIT,
     CONSUMER_LAG,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.mail import SendMail
@@ -9,11 +10,13 @@ from agents.notifications import DecideNotifications
 from agents.processing import Slice
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database
+from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
 from devconnect.adapters.mongo.layout import ensure_indexes
 from devconnect.adapters.mongo.mails import MongoSentMails
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.adapters.smtp.client import SmtpMailer
 from devconnect.domain.mail import HOUR_MS
+from devconnect.domain.preferences import switched
 from devconnect.events import facts as f
 from devconnect.events.topics import MAIL_REQUESTS, USER_EVENTS, mail_requests
 from devconnect.links import Links
@@ -51,6 +54,7 @@ def sending(db: Database, post: Post, *, notes: Database | None = None) -> SendM
         composer=Composer(LINKS, "https://devconnect.example"),
         clock=ManualClock(NOON),
         metrics=MemoryMetrics(),
+        deliveries=MongoDeliveries(db),
     )
 
 
@@ -164,6 +168,39 @@ async def test_mails_of_one_kind_to_one_address_are_counted_since_a_time(db: Dat
     assert await notes.recent("verify_email", "eve@example.org", NOON, 3) == 0
     assert await notes.sent(["m1", "m9"]) == {"m1"}
     assert await notes.sent([]) == set()
+
+
+async def test_a_mail_that_tells_of_something_goes_to_a_proven_address_until_one_has_had_enough(
+    db: Database, post: Post
+) -> None:
+    def asked(*names: str) -> list[Slice[f.MailRequested]]:
+        usual: dict[str, Any] = {"kind": "message_received", "to": "", "at": NOON, "about": {"user": "bob"}}
+        found = [f.MailRequested(id=f"{n}{i}", user=n, notification="n", **usual) for i, n in enumerate(names)]
+        return [Slice(MAIL_REQUESTS.name, 0, [MemoryRecord(0, None, None)] * len(found), found)]
+
+    ada, bob = a_user("ada"), a_user("bob")
+    on = switched(ada.notification_preferences, "message_received", "email", on=True)
+    proven = {name: getattr(ada, name) for name in type(ada).__struct_fields__} | {
+        "email_verified": True,
+        "notification_preferences": on,
+    }
+    queued = {"state": "queued", "rank": RANKS["queued"]}
+    await db[layout.DELIVERIES].insert_many([{"_id": name, **queued} for name in ("ada0", "bob1", "ada0x")])
+    await MongoTruth(db).save([type(ada)(**proven), type(bob)(**proven | {"id": "bob", "email_verified": False})])
+    await sending(db, post).apply(asked("ada", "bob"))
+    assert post.recipients == ["ada@example.org"]
+    token = post.messages[0]["List-Unsubscribe"].partition("token=")[2][:-1]
+    link = LINKS.read("unsubscribe", token, NOON)
+    assert link is not None
+    assert (link.user, link.ticket) == ("ada", "message_received")
+    off = switched(ada.notification_preferences, "message_received", "email", on=False)
+    await MongoTruth(db).save([type(ada)(**proven | {"seq": ada.seq + 1, "notification_preferences": off})])
+    later = asked("ada")
+    later[0].values[0] = msgspec.structs.replace(later[0].values[0], id="ada0x")
+    await sending(db, post).apply(later)
+    assert post.recipients == ["ada@example.org"]
+    states = {fields["_id"]: fields["state"] for fields in await db[layout.DELIVERIES].find().to_list(None)}
+    assert states == {"ada0": "sent", "bob1": "skipped", "ada0x": "skipped"}
 
 
 class FailingNotes(Failing):

@@ -300,3 +300,16 @@ async def test_a_folder_that_can_not_be_written_is_waited_for(tmp_path: Path) ->
     (tmp_path / "mail").write_text("in the way")
     with pytest.raises(UnavailableError):
         await FileMailer(tmp_path / "mail", SENDER).send(MAIL)
+
+
+async def test_a_link_to_unsubscribe_arrives_whole_and_only_where_there_is_one(post: Post) -> None:
+    url = "https://devconnect.example/unsubscribe?token=" + "aB-_9" * 60
+    fields = {name: getattr(MAIL, name) for name in Mail.__struct_fields__}
+    sender = mailer(post)
+    await sender.send(MAIL)
+    await sender.send(Mail(**{**fields, "unsubscribe": url}))
+    assert post.messages[0]["List-Unsubscribe"] is None
+    assert post.messages[1]["List-Unsubscribe"] == f"<{url}>"
+    assert post.messages[1]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    with pytest.raises(RefusedMailError):
+        await sender.send(Mail(**{**fields, "unsubscribe": "https://a/\r\nBcc: eve@example.org"}))

@@ -498,8 +498,8 @@ def _stored(items: Any, outcome: Outcome, method: str) -> Any:
     """
     if outcome not in ("half", "rest") or isinstance(items, str):
         return items
-    if isinstance(items, str):
-        return items  # a question
+    if isinstance(items, dict):
+        return dict(_stored(items.items(), outcome, method))
     return list(items)[: len(items) // 2] if method in ("reserve", "record") else list(items)[outcome == "rest" :: 2]
 
 

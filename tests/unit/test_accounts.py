@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from devconnect.domain import accounts
-from devconnect.domain.model import AnyDocument, Audit, Logins, Ref, User, ref_of
+from devconnect.domain.model import AnyDocument, Audit, Channels, Logins, PushSubscription, Ref, User, Webhook, ref_of
 from devconnect.events import commands as c, facts as f
 from devconnect.events.base import seq_of
 from tests.unit.account_samples import (
@@ -48,6 +48,12 @@ NO_PUSH = f.NotificationPreferences(kinds=f.KindSwitches(message_received=f.Swit
 HIDDEN = f.Privacy(about="nobody", discoverable=False)
 LINK = fact(f.EmailVerificationRequested, ticket="c9", email="ann@x", expires_at=AT + 3 * DAY)
 OPEN = logins(s1=login())
+CHANNELS = Channels(
+    id="ann",
+    seq=1,
+    push={"p1": PushSubscription(endpoint="https://p.example/1", p256dh="k", auth="a", session="s1", created_at=AT)},
+    webhooks={"w1": Webhook(url="https://h.example/1", created_at=AT)},
+)
 ENDS: dict[str, int] = {"expires_at": AT + DAY, "ends_at": AT + 9 * DAY}
 TOKENS = {"generation": 0, "user": "ann", **ENDS}
 
@@ -270,6 +276,50 @@ ACCEPTED: list[tuple[str, c.UserCommand, tuple[AnyDocument, ...], dict[str, Any]
         (ANN,),
         {"read": ["n1", "n2"]},
         [fact(f.NotificationsRead, notifications=("n1", "n2"))],
+    ),
+    (
+        "a browser",
+        c.SubscribePush(**STAMP, endpoint="https://p.example/1", p256dh="k", auth="a", session="s1"),
+        (ANN,),
+        {"id": STAMP["id"], "endpoint": "https://p.example/1", "created_at": AT},
+        [
+            fact(
+                f.PushSubscribed,
+                subscription=STAMP["id"],
+                endpoint="https://p.example/1",
+                p256dh="k",
+                auth="a",
+                session="s1",
+            )
+        ],
+    ),
+    (
+        "a browser that is gone",
+        c.UnsubscribePush(**STAMP, subscription="p1", reason="gone"),
+        (ANN, CHANNELS),
+        {"subscription": "p1"},
+        [fact(f.PushUnsubscribed, subscription="p1", reason="gone")],
+    ),
+    (
+        "a webhook",
+        c.AddWebhook(**STAMP, url="https://h.example/1"),
+        (ANN, CHANNELS),
+        {"id": STAMP["id"], "url": "https://h.example/1", "created_at": AT},
+        [fact(f.WebhookAdded, webhook=STAMP["id"], url="https://h.example/1")],
+    ),
+    (
+        "no webhook any more",
+        c.RemoveWebhook(**STAMP, webhook="w1"),
+        (ANN, CHANNELS),
+        {"webhook": "w1"},
+        [fact(f.WebhookRemoved, webhook="w1")],
+    ),
+    (
+        "a webhook that fails",
+        c.DisableWebhook(**STAMP, webhook="w1", reason="failing"),
+        (ANN, CHANNELS),
+        {"webhook": "w1"},
+        [fact(f.WebhookDisabled, webhook="w1", reason="failing")],
     ),
     (
         "notifications are seen",

@@ -17,6 +17,7 @@ from devconnect.domain.notifications import (
     PASSWORD_CHANGED,
     REQUEST_ACCEPTED,
     SUGGESTIONS,
+    WEBHOOK_DISABLED,
     WELCOME,
 )
 from devconnect.events import facts as f
@@ -34,6 +35,7 @@ SAMPLES: dict[str, Any] = {
 #: Who is told of what, with which words; nobody is told of any other event.
 TOLD: dict[str, tuple[str, str, dict[str, str]]] = {
     "user.signed_up": ("ann", WELCOME, {"user": "ann"}),
+    "user.webhook_disabled": ("ann", WEBHOOK_DISABLED, {"user": "ann", "webhook": "w1"}),
     "user.logged_in": ("ann", SUGGESTIONS, {"feed": "/v1/feed"}),
     "user.password_changed": ("ann", PASSWORD_CHANGED, {}),
     "user.email_changed": ("ann", EMAIL_CHANGED, {}),
@@ -43,7 +45,7 @@ TOLD: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 
-OWN = {WELCOME, SUGGESTIONS, PASSWORD_CHANGED, EMAIL_CHANGED}
+OWN = {WELCOME, WEBHOOK_DISABLED, SUGGESTIONS, PASSWORD_CHANGED, EMAIL_CHANGED}
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

@@ -121,6 +121,7 @@ UPDATES: dict[str, tuple[p.Update, ...]] = {
     "user.came_online": (p.SetPresence("ann", "s1", AT + 60_000, AT, SEQ), TOUCHED),
     "user.went_offline": (p.SetPresence("ann", "s1", 0, AT, SEQ),),
     "user.notifications_read": (p.MarkNotificationsRead("ann", ("1700000000000-c7.0",), AT),),
+    **{name: () for name in KINDS if issubclass(KINDS[name], f.ChannelEvent)},
     "connection.requested": relation("requested"),
     "connection.ignored": relation("ignored"),
     "connection.accepted": relation("accepted"),

@@ -22,6 +22,7 @@ from devconnect.ports.truth import UnavailableError
 from tests.delivery_fakes import telling
 from tests.fakes import (
     ManualClock,
+    MemoryAdvances,
     MemoryBatch,
     MemoryLetters,
     MemoryListings,
@@ -89,6 +90,7 @@ class Fixture:
     def __init__(self) -> None:
         self.mailer, self.notes, self.truth = MemoryMailer(), MemorySentMails(), MemoryTruth()
         self.clock, self.metrics, self.publisher = ManualClock(AT), MemoryMetrics(), MemoryPublisher()
+        self.deliveries = MemoryAdvances()
         self.step = self.post()
         self.know()
 
@@ -101,6 +103,7 @@ class Fixture:
             composer=COMPOSER,
             clock=self.clock,
             metrics=self.metrics,
+            deliveries=self.deliveries,
         )
 
     def know(self, **fields: Any) -> None:

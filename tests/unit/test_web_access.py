@@ -31,6 +31,8 @@ OPERATORS = (401, 403, 403, 403, 403, 200, 401)
 #: What somebody does with the owner: with themselves they can't.
 PASSWORD = "correct horse"  # that of every person of these tests
 NEW = "battery staple battery"
+#: A point of P-256, of RFC 8291's example.
+POINT = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 
 TABLE = (
     Row("signUp", "/v1/users", {"email": "new.{n}@example.com", "password": NEW, "name": "New"}, (201,) * 7),
@@ -101,6 +103,18 @@ TABLE = (
     Row("readPresence", "/v1/presence?users={ada}", None, OPEN),
     Row("readNotifications", "/v1/me/notifications", None, OPEN),
     Row("markNotificationsRead", "/v1/me/notifications/read", {"notifications": ["x"]}, OPEN),
+    Row("readPushKey", "/v1/push-key", None, (200, 200, 200, 200, 200, 200, 401)),
+    Row("readPushSubscriptions", "/v1/me/push-subscriptions", None, OPEN),
+    Row(
+        "subscribePush",
+        "/v1/me/push-subscriptions",
+        {"endpoint": "https://push.example.com/1", "keys": {"p256dh": POINT, "auth": "A" * 22}},
+        (401, 201, 201, 201, 201, 201, 401),
+    ),
+    Row("unsubscribePush", "/v1/me/push-subscriptions/{session}", None, (401, 404, 404, 404, 404, 404, 401)),
+    Row("readWebhooks", "/v1/me/webhooks", None, OPEN),
+    Row("addWebhook", "/v1/me/webhooks", {"url": "https://example.com/1"}, (401, 201, 201, 201, 201, 201, 401)),
+    Row("removeWebhook", "/v1/me/webhooks/{session}", None, (401, 404, 404, 404, 404, 404, 401)),
     Row("markNotificationsSeen", "/v1/me/notifications/seen", {"up_to": "1700000000000-x"}, OPEN),
     Row(
         "readNotificationDeliveries",

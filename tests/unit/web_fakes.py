@@ -14,6 +14,7 @@ from devconnect.domain.delivering import Delivery
 from devconnect.domain.model import (
     AnyDocument,
     Audit,
+    Channels,
     Connection,
     Conversation,
     Decision,
@@ -60,6 +61,7 @@ from devconnect.ports.reads import (
 from devconnect.ports.truth import UnavailableError
 
 KEY = "k" * 48
+VAPID_KEY = "B" + "A" * 86
 NOON = 1_700_000_000_000
 PARTITIONS = 8
 #: Nobody runs out of it.
@@ -180,6 +182,10 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
 
     def all(self, kind: type[T]) -> list[T]:
         return [document for document in self.documents.values() if isinstance(document, kind)]
+
+    async def channels_of(self, user: str) -> Channels | None:
+        found = self.documents.get(Ref("channels", user))
+        return found if isinstance(found, Channels) else None
 
     async def sessions_of(self, user: str) -> list[SessionsView]:
         found = self.documents.get(Ref("logins", user))

@@ -63,7 +63,10 @@ class Pages:
         self._links = {
             "verify": self._page("verify.html"),
             "reset": self._page("reset.html", least=settings.password_min),
+            "unsubscribe": self._page("unsubscribe.html", done=False),
         }
+        #: What who has unsubscribed is told.
+        self.unsubscribed = self._page("unsubscribe.html", done=True)
 
     def routes(self) -> list[web.RouteDef]:
         """Where they are."""
@@ -76,6 +79,7 @@ class Pages:
             web.get("/problems/{code}", self.problem),
             web.get("/verify-email", self.verify),
             web.get("/reset-password", self.reset),
+            web.get("/unsubscribe", self.unsubscribe),
             web.get("/assets/{name}", self.asset),
         ]
 
@@ -116,6 +120,10 @@ class Pages:
         """Where a link that sets a password leads."""
         return _html(self._links["reset"])
 
+    async def unsubscribe(self, _: web.Request) -> web.Response:
+        """Where a link that ends mails of a kind leads: a button, since programs follow links, too."""
+        return form(self._links["unsubscribe"])
+
     async def asset(self, request: web.Request) -> web.Response:
         """The style, the script and the icon."""
         name = request.match_info["name"]
@@ -134,6 +142,13 @@ class Pages:
 
     def _page(self, template: str, at: str = "", **values: Any) -> str:
         return self._templates.get_template(template).render(version=__version__, at=at, **values)
+
+
+def form(text: str) -> web.Response:
+    """A page whose form goes to where the page is from, with what is in the address; kept by nobody."""
+    policy = POLICY.replace("form-action 'none'", "form-action 'self'")
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return web.Response(text=text, content_type="text/html", headers=headers)
 
 
 def _html(text: str) -> web.Response:

@@ -3,6 +3,7 @@
 from web.operations import Operation
 from web.routes import (
     analytics,
+    channels,
     commands,
     connections,
     conversations,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         conversations,
         presence,
         notifications,
+        channels,
         analytics,
         commands,
     )

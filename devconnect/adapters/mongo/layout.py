@@ -15,6 +15,8 @@ from devconnect.domain.model import Kind
 DECISION_KEPT = timedelta(days=7)
 #: How long it is known that a mail was sent: longer than a request for one is kept in Kafka.
 MAIL_KEPT = timedelta(days=14)
+#: How long a parcel is known after it has expired: as long as a mail.
+PARCEL_KEPT = timedelta(days=14)
 #: How long people can ask why they were told of something, or not.
 DELIVERY_KEPT = timedelta(days=30)
 #: How long it is known on which occasion something was raised that is raised once for each.
@@ -53,6 +55,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 USERS = "users"
 LOGINS = "logins"
+CHANNELS = "channels"
 CREDENTIALS = "credentials"
 PASSWORDS = "passwords"
 CONNECTIONS = "connections"
@@ -65,6 +68,8 @@ REPORTS = "reports"
 NOTIFICATIONS = "notifications"
 DECISIONS = "decisions"
 MAILS = "mails"
+OUTBOX = "outbox"
+FAILING = "failing"
 SEEN = "seen"
 DELIVERIES = "deliveries"
 DELIVERY_WINDOWS = "delivery_windows"
@@ -83,6 +88,7 @@ LAYOUT: tuple[Collection, ...] = (
         indexes=(Index("created"),),
     ),
     Collection(name=LOGINS, id="user id", fields="model.Logins"),
+    Collection(name=CHANNELS, id="user id", fields="model.Channels"),
     Collection(name=CREDENTIALS, id="normalised e-mail address", fields="model.Reservation: user, seq"),
     Collection(name=PASSWORDS, id="user id", fields="model.Secret: seq, password_hash"),
     Collection(name=CONNECTIONS, id="pair id", fields="model.Connection"),
@@ -178,12 +184,26 @@ LAYOUT: tuple[Collection, ...] = (
         fields="k: inbox_key; previous, kind; text: what sockets are sent, as JSON; expires",
         indexes=(Index("k"), Index("expires", expires=True)),
     ),
+    Collection(
+        name=OUTBOX,
+        id="request:target",
+        fields="ports.outbox.Parcel; due: due_key, null once it is done with, and due_at the time in it; state: queued "
+        "or ports.outbox.End; why: of the last try; ended_at; expires",
+        indexes=(Index("due"), Index("expires", expires=True)),
+    ),
+    Collection(
+        name=FAILING,
+        id="push subscription's or webhook's id",
+        fields="since: when the first try failed after which none has succeeded; expires",
+        indexes=(Index("expires", expires=True),),
+    ),
 )
 
 #: Where the documents that commands are decided on are kept.
 COLLECTION_OF: dict[Kind, str] = {
     "user": USERS,
     "logins": LOGINS,
+    "channels": CHANNELS,
     "connection": CONNECTIONS,
     "conversation": CONVERSATIONS,
     "message": MESSAGES,
@@ -267,6 +287,11 @@ def due_at(at: int, name: str) -> str:
 def mail_key(kind: str, recipient: str, at: int) -> str:
     """Sorts the mails of a kind to one recipient by when they were sent."""
     return f"{kind}:{recipient}:{at:013d}"
+
+
+def due_key(channel: str, at: int, parcel: str) -> str:
+    """Sorts the parcels of a channel by when they are due."""
+    return f"{channel}:{at:013d}:{parcel}"
 
 
 def audit_key(user: str, at: int, audit: str) -> str:

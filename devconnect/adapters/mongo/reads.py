@@ -9,7 +9,7 @@ from devconnect.adapters.mongo import deliveries, layout, relations, talks
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
 from devconnect.adapters.mongo.paging import check_limit, cursor_of, newest, page, place_of
 from devconnect.domain.delivering import Delivery
-from devconnect.domain.model import Login, RelationState
+from devconnect.domain.model import Channels, Login, RelationState
 from devconnect.ports.reads import (
     AuditView,
     ConversationView,
@@ -73,6 +73,12 @@ class MongoReads:
         logins = msgspec.convert(found["sessions"] if found else {}, dict[str, Login])
         by_use = sorted(logins.items(), key=lambda item: (-item[1].used_at, item[0]))
         return [_sessions_view(session, login) for session, login in by_use]
+
+    async def channels_of(self, user: str) -> Channels | None:
+        """Where the user is told of things; None where they never said."""
+        async with reaching(self._within):
+            found = await self._db[layout.CHANNELS].find_one({"_id": user})
+        return None if found is None else msgspec.convert({**found, "id": found["_id"]}, Channels, strict=False)
 
     async def audit(self, user: str, cursor: str | None, limit: int) -> Page[AuditView]:
         """The changes of the user's tier and role, newest first."""

@@ -12,6 +12,7 @@ from devconnect.adapters.mongo.connect import Fields
 from devconnect.domain.model import (
     AnyDocument,
     Audit,
+    Channels,
     Connection,
     Conversation,
     Decision,
@@ -34,6 +35,7 @@ from devconnect.events.topics import COMMAND_TO_EVENT
 _TYPES: dict[Kind, type[AnyDocument]] = {
     "user": User,
     "logins": Logins,
+    "channels": Channels,
     "connection": Connection,
     "conversation": Conversation,
     "message": Message,

@@ -11,6 +11,7 @@ from devconnect.domain import normalise
 from devconnect.mail.server import Sender
 from devconnect.ports.mail import Mail, RefusedMailError
 
+_LINK = re.compile(r"https?://[\x21-\x3b\x3d\x3f-\x7e]{1,900}")
 _ATOM = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
@@ -44,7 +45,17 @@ def message(mail: Mail, sender: Sender, to: str) -> bytes:
     found.set_content(mail.text, cte="quoted-printable")
     found.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     found.set_boundary("=_" + hashlib.sha256(mail.id.encode()).hexdigest()[:32])
-    return found.as_bytes()
+    return _unsubscribing(mail) + found.as_bytes()
+
+
+def _unsubscribing(mail: Mail) -> bytes:
+    """The headers of RFC 8058, on lines as long as they are: folded, a link without a space becomes unreadable."""
+    if not mail.unsubscribe:
+        return b""
+    if not _LINK.fullmatch(mail.unsubscribe):
+        raise RefusedMailError("the link can't be a header's")
+    lines = f"List-Unsubscribe: <{mail.unsubscribe}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    return lines.encode()
 
 
 def stem(mail: Mail) -> str:

@@ -1,0 +1,1 @@
+"""Requests to addresses that strangers have given: push messages and webhooks."""

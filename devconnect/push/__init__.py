@@ -1,0 +1,1 @@
+"""Web Push: the key that messages are signed with, and their encryption."""

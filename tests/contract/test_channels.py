@@ -1,0 +1,421 @@
+"""Push messages and webhooks, from request to receiver, on the real database and real HTTP, whatever fails."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from agents.delivering import Sender
+from agents.processing import Slice
+from agents.push import PushWay, queue_push
+from agents.webhooks import WebhookWay, queue_webhooks
+from devconnect.adapters.http.client import Outbound
+from devconnect.adapters.http.push import WebPush
+from devconnect.adapters.http.webhooks import Webhooks
+from devconnect.adapters.mongo import layout
+from devconnect.adapters.mongo.connect import Database
+from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
+from devconnect.adapters.mongo.outbox import MongoOutbox
+from devconnect.adapters.mongo.truth import MongoTruth
+from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, WEBHOOK_WAITS
+from devconnect.domain.model import Channels, Login, Logins, Webhook
+from devconnect.events.facts import DeliveryRequested
+from devconnect.events.topics import USER_COMMANDS, user_commands
+from devconnect.ports.delivery import ForbiddenError, UnreachableError
+from devconnect.push.vapid import Vapid, new_private_key
+from devconnect.webhook_secrets import WebhookSecrets
+from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
+from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
+from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
+
+__all__ = ["db", "mongo_server"]
+
+SECRETS = WebhookSecrets("s" * 48)
+HOUR_MS = 3_600_000
+
+
+class House:
+    """A database, a receiver, and workers that come and go."""
+
+    def __init__(self, db: Database, receiver: Receiver) -> None:
+        self.db, self.receiver = db, receiver
+        self.truth, self.outbox, self.deliveries = MongoTruth(db), MongoOutbox(db), MongoDeliveries(db)
+        self.clock, self.metrics, self.publisher = ManualClock(NOON), MemoryMetrics(), MemoryPublisher()
+        self.vapid = Vapid(new_private_key(), "mailto:us@example.org")
+        self.browser = Browser()
+        self.senders: list[asyncio.Task[None]] = []
+        self.outbounds: list[Outbound] = []
+
+    async def know(self, push: dict[str, str] | None = None, webhooks: dict[str, str] | None = None) -> None:
+        """Ada, with a browser at each of these paths and a webhook at each of those, by id."""
+        login = Login(
+            device="", place="", created_at=1, used_at=1, expires_at=NOON + 9 * DAY_MS, ends_at=NOON + 9 * DAY_MS
+        )
+        url = self.receiver.url
+        channels = Channels(
+            id="ada",
+            seq=1,
+            push={name: self.browser.subscription(url(path)) for name, path in (push or {}).items()},
+            webhooks={name: Webhook(url=url(path), created_at=1) for name, path in (webhooks or {}).items()},
+        )
+        await self.truth.save([a_user("ada"), a_user("bob"), Logins(id="ada", seq=1, sessions={"s1": login}), channels])
+
+    async def ask(self, *names: str, channel: str = "push", again: bool = False, **more: Any) -> None:
+        """Requests of these ids come to their agent."""
+        usual: dict[str, Any] = {
+            "user": "ada",
+            "notification": "n1",
+            "kind": "message_received",
+            "about": {"user": "bob"},
+        }
+        usual |= {"at": NOON, "expires_at": NOON + 9 * DAY_MS, "channel": channel, **more}
+        requests = [DeliveryRequested(id=name, **usual) for name in names]
+        if not again:
+            await self.db[layout.DELIVERIES].insert_many(
+                [{"_id": name, "state": "queued", "rank": RANKS["queued"]} for name in names]
+            )
+        make = queue_push if channel == "push" else queue_webhooks
+        step = make(self.truth, self.outbox, self.deliveries, self.clock, again=again)
+        records = [MemoryRecord(offset, b"ada", None) for offset in range(len(requests))]
+        for _ in range(2):  # a batch may come twice
+            await step.apply([Slice(f"{channel}-requests", 3, records, requests)])
+
+    def send(self, channel: str = "push", **more: Any) -> asyncio.Task[None]:
+        """A worker that sends."""
+        outbound = Outbound(private=True, within=2.0, now=lambda: self.clock.now_ms() / 1000)
+        way: Any = PushWay(WebPush(outbound, self.vapid, self.clock), self.clock)
+        if channel == "webhook":
+            way = WebhookWay(Webhooks(outbound, SECRETS, self.clock))
+        usual: dict[str, Any] = {"outbox": self.outbox, "truth": self.truth, "deliveries": self.deliveries}
+        usual |= {"publisher": self.publisher, "clock": self.clock, "metrics": self.metrics, "chance": lambda: 0.5}
+        task = asyncio.create_task(Sender(way, **{**usual, **more}).run())
+        self.senders.append(task)
+        self.outbounds.append(outbound)
+        return task
+
+    async def state(self, name: str) -> str:
+        found = await self.db[layout.DELIVERIES].find_one({"_id": name})
+        assert found is not None
+        return str(found["state"])
+
+    async def parcel(self, name: str, target: str) -> dict[str, Any]:
+        found = await self.db[layout.OUTBOX].find_one({"_id": f"{name}:{target}"})
+        assert found is not None
+        return found
+
+    def commands(self) -> list[Any]:
+        return [
+            user_commands.decode(r.value)
+            for (topic, _), log in self.publisher.logs.items()
+            for r in log
+            if topic == USER_COMMANDS.name
+        ]
+
+
+async def until(check: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
+    """Waits for a condition, which may be awaited."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = check()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.02)
+
+
+def is_in(house: House, name: str, state: str) -> Callable[[], Any]:
+    async def look() -> bool:
+        return await house.state(name) == state
+
+    return look
+
+
+@pytest.fixture
+async def house(db: Database) -> AsyncIterator[House]:
+    receiver = Receiver()
+    await receiver.start()
+    found = House(db, receiver)
+    yield found
+    for task in found.senders:
+        task.cancel()
+    await asyncio.gather(*found.senders, return_exceptions=True)
+    for outbound in found.outbounds:
+        await outbound.close()
+    await receiver.stop()
+
+
+# -- push
+
+
+async def test_a_browser_can_read_what_it_is_sent_and_its_service_knows_whose_it_is(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    await house.ask("d1", group="talk", urgency="high", expires_at=NOON + 60_000)
+    house.send()
+    await until(is_in(house, "d1", "sent"), "the message")
+    [(path, headers, _)] = house.receiver.taken
+    [said] = house.receiver.pushed(house.browser, path)
+    assert (said["id"], said["kind"], said["title"]) == (
+        "n1",
+        "message_received",
+        f"{a_user('bob').profile.name} has written to you",
+    )
+    claims = insist_on_vapid(headers, house.receiver.origin, house.vapid.public_key, NOON / 1000)
+    assert claims["sub"] == "mailto:us@example.org"
+    assert (headers["TTL"], headers["Urgency"], headers["Content-Encoding"]) == ("60", "high", "aes128gcm")
+    assert len(headers["Topic"]) == 32
+
+
+async def test_what_is_asked_for_twice_is_sent_once_to_each_browser(house: House) -> None:
+    await house.know(push={"p1": "one", "p2": "two"})
+    await house.ask("d1", "d2")
+    house.send()
+    house.send()
+    await until(lambda: len(house.receiver.taken) == 4, "all of them")
+    await until(is_in(house, "d2", "sent"), "the state")
+    assert sorted(path for path, _, _ in house.receiver.asked) == ["one", "one", "two", "two"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_browser_that_is_gone_is_unsubscribed_by_a_command(house: House, status: int) -> None:
+    await house.know(push={"p1": "one"})
+    house.receiver.answers["one"] = [status]
+    await house.ask("d1")
+    house.send()
+    await until(is_in(house, "d1", "skipped"), "the end")
+    [command] = house.commands()
+    assert (command.actor, command.subscription, command.reason) == ("ada", "p1", "gone")
+
+
+async def test_a_browser_whose_session_is_over_is_sent_nothing(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    await house.truth.save([Logins(id="ada", seq=2, sessions={})])
+    await house.ask("d1")
+    house.send()
+    await until(is_in(house, "d1", "skipped"), "the end")
+    assert house.receiver.asked == []
+    assert [command.reason for command in house.commands()] == ["session_over"]
+
+
+async def test_a_service_that_is_busy_is_asked_again_when_it_said_so(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    house.receiver.answers["one"], house.receiver.headers = [429, 201], {"Retry-After": "100"}
+    await house.ask("d1")
+    house.send()
+    await until(lambda: house.metrics.counts.get(("deliveries", "push", "put_off")), "the refusal")
+    assert (await house.parcel("d1", "p1"))["due_at"] == NOON + 100_000
+    house.clock.now = NOON + 100_000
+    await until(is_in(house, "d1", "sent"), "the second try")
+    assert len(house.receiver.asked) == 2
+
+
+async def test_what_is_too_large_is_sent_in_fewer_words(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    house.receiver.answers["one"] = [413, 201]
+    await house.ask("d1")
+    house.send()
+    await until(is_in(house, "d1", "sent"), "the shorter one")
+    [said] = house.receiver.pushed(house.browser, "one")
+    assert set(said) == {"id", "kind", "at", "count"}
+
+
+async def test_a_slow_service_holds_up_nobody_else(house: House) -> None:
+    await house.know(push={"p1": "slow", "p2": "quick"})
+    house.receiver.hanging.add("slow")
+    await house.ask("d1", "d2", "d3")
+    house.send()
+    await until(lambda: len(house.receiver.pushed(house.browser, "quick")) == 3, "the others", seconds=1.5)
+
+
+# -- what ends in between
+
+
+async def test_a_worker_that_dies_before_it_has_sent_costs_nothing(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    await house.ask("d1")
+    [parcel] = await house.outbox.due("push", NOON, 10)
+    assert await house.outbox.claim(parcel, NOON + 60_000)
+    house.send()
+    await asyncio.sleep(1.2)  # two looks: nobody else has it as long as that may be under way
+    assert house.receiver.asked == []
+    house.clock.now = NOON + 60_000
+    await until(is_in(house, "d1", "sent"), "the message, once the claim is over")
+    assert len(house.receiver.asked) == 1
+
+
+async def test_a_parcel_is_claimed_by_one_of_many(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    await house.ask("d1")
+    [parcel] = await house.outbox.due("push", NOON, 10)
+    assert sorted(await asyncio.gather(*(house.outbox.claim(parcel, NOON + 60_000) for _ in range(8)))) == [
+        False
+    ] * 7 + [True]
+
+
+async def test_a_message_that_is_repeated_after_a_crash_has_the_topic_of_the_first(house: House) -> None:
+    """Sent, and the process ends before the note: the service replaces the one that wasn't fetched yet."""
+    await house.know(push={"p1": "one"})
+    await house.ask("d1")
+    task = house.send(outbox=_Unnoted(house.outbox))
+    await until(lambda: len(house.receiver.taken) == 1, "the message")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    house.clock.now = NOON + 60_000
+    house.send()
+    await until(is_in(house, "d1", "sent"), "the repetition")
+    topics = [headers["Topic"] for _, headers, _ in house.receiver.taken]
+    assert len(topics) == 2
+    assert topics[0] == topics[1]
+
+
+class _Unnoted:
+    """An outbox of a process that never comes to note what it has sent."""
+
+    def __init__(self, inner: MongoOutbox) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def end(self, *_: Any) -> None:
+        await asyncio.Event().wait()
+
+
+# -- webhooks
+
+
+async def test_a_webhook_is_called_with_a_signature_that_its_owner_can_check(house: House) -> None:
+    await house.know(webhooks={"w1": "hook"})
+    await house.ask("d1", channel="webhook")
+    house.send("webhook")
+    await until(is_in(house, "d1", "delivered"), "the call")
+    [(_, headers, body)] = house.receiver.taken
+    insist_on_signature(SECRETS.secret("w1"), headers, body)
+    with pytest.raises(AssertionError):
+        insist_on_signature(SECRETS.secret("w1"), headers, body + b" ")
+    with pytest.raises(AssertionError):
+        insist_on_signature(SECRETS.secret("w2"), headers, body)
+    assert (headers["webhook-id"], headers["webhook-timestamp"]) == ("d1", str(NOON // 1000))
+    said = msgspec.json.decode(body)
+    assert (said["type"], said["data"]["notification"], said["data"]["about"]) == (
+        "message_received",
+        "n1",
+        {"user": "bob"},
+    )
+
+
+async def test_a_webhook_that_fails_is_a_dead_letter_after_hours_and_can_be_called_again(
+    house: House,
+) -> None:
+    await house.know(webhooks={"w1": "hook"})
+    house.receiver.answers["hook"] = [500]
+    await house.ask("d1", channel="webhook")
+    house.send("webhook")
+    for tries in range(1, len(WEBHOOK_WAITS) + 2):
+        await until(lambda tries=tries: len(house.receiver.asked) == tries, f"try {tries}")
+
+        async def noted(tries: int = tries) -> bool:
+            return (await house.parcel("d1", "w1"))["tries"] == tries
+
+        await until(noted, "the note")
+        house.clock.now = max(house.clock.now, (await house.parcel("d1", "w1"))["due_at"]) + 5 * 60_000
+    await until(is_in(house, "d1", "failed"), "the end")
+    [letter] = house.publisher.letters
+    assert (letter.agent, letter.topic, letter.partition, letter.offset) == ("send-webhook", "webhook-requests", 3, 0)
+    assert letter.cause.startswith(f"given up after {len(WEBHOOK_WAITS) + 1} tries: 500")
+    ids = {headers["webhook-id"] for _, headers, _ in house.receiver.asked}
+    assert ids == {"d1"}
+    house.receiver.answers["hook"] = [204]
+    await house.ask("d1", channel="webhook", again=True)
+    house.clock.now += 10 * 60_000
+    await until(is_in(house, "d1", "delivered"), "the letter, sent again")
+
+
+async def test_a_webhook_that_has_failed_for_days_is_switched_off(house: House) -> None:
+    await house.know(webhooks={"w1": "hook", "w2": "well"})
+    house.receiver.answers["hook"] = [500]
+    await house.ask("d1", channel="webhook")
+    house.send("webhook")
+    await until(lambda: house.metrics.counts.get(("deliveries", "webhook", "put_off")), "the first failure")
+    assert house.commands() == []
+    house.clock.now = NOON + DISABLED_AFTER_MS
+    await until(house.commands, "the command")
+    command = house.commands()[0]
+    assert (command.actor, command.webhook, command.reason) == ("ada", "w1", "failing")
+
+
+async def test_a_webhook_that_says_that_it_is_gone_is_switched_off_at_once(house: House) -> None:
+    await house.know(webhooks={"w1": "hook"})
+    house.receiver.answers["hook"] = [410]
+    await house.ask("d1", channel="webhook")
+    house.send("webhook")
+    await until(house.commands, "the command")
+    assert house.commands()[0].reason == "gone"
+    assert house.publisher.letters == []
+
+
+async def test_one_channel_that_is_down_holds_up_no_other(house: House) -> None:
+    await house.know(push={"p1": "one"}, webhooks={"w1": "hook"})
+    house.receiver.hanging.add("hook")
+    await house.ask("d1", channel="webhook")
+    await house.ask("d2")
+    house.send("webhook")
+    house.send()
+    await until(is_in(house, "d2", "sent"), "the push message", seconds=1.5)
+    assert await house.state("d1") == "queued"
+
+
+# -- where nothing may go
+
+
+class Names(AbstractResolver):
+    """Looks names up in a table, and counts."""
+
+    def __init__(self, **names: list[str]) -> None:
+        self.names = {name.replace("_", "."): found for name, found in names.items()}
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = self.names[host]
+        return [{"hostname": host, "host": each, "port": port, "family": 2, "proto": 6, "flags": 0} for each in found]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://169.254.169.254/latest",
+        "https://localhost/",
+        "https://printer.local/",
+        "http://example.com/",
+        "https://user@example.com/",
+        "https://inner.example.com/",
+        "https://mixed.example.com:1/",
+    ],
+)
+async def test_nothing_is_sent_to_our_own_network(url: str) -> None:
+    names = Names(inner_example_com=["10.1.2.3"], mixed_example_com=["127.0.0.1", "fd00::1"])
+    async with Outbound(private=False, within=2.0, now=time.time, resolver=lambda: names) as outbound:
+        with pytest.raises(ForbiddenError):
+            await outbound.post(url, b"", {})
+
+
+async def test_nobody_is_followed_elsewhere_and_little_is_read(house: House) -> None:
+    house.receiver.answers["one"], house.receiver.headers = [302], {"Location": house.receiver.url("two")}
+    async with Outbound(private=True, within=2.0, now=time.time) as outbound:
+        answer = await outbound.post(house.receiver.url("one"), b"", {})
+        assert (answer.status, len(answer.text)) == (302, 200)
+        assert [path for path, _, _ in house.receiver.asked] == ["one"]
+        house.receiver.hanging.add("one")
+        with pytest.raises(UnreachableError, match="no answer within 2 s"):
+            await outbound.post(house.receiver.url("one"), b"", {})
