@@ -62,10 +62,9 @@ async def test_gateways_are_killed_one_after_the_other(fleet: Fleet, crowd: Crow
 @pytest.mark.parametrize("role", ["inbox", "commands", "notifications"])
 async def test_a_worker_is_killed_in_the_middle(fleet: Fleet, crowd: Crowd, role: str) -> None:
     async with crowd.talking() as more:
-        for _ in range(2):
-            await more(SOME)
-            pid = fleet.system.kill(role)
-            await asyncio.to_thread(fleet.system.restarted, role, pid)
+        await more(SOME)
+        pid = fleet.system.kill(role)
+        await asyncio.to_thread(fleet.system.restarted, role, pid)
         await more(SOME)
     await crowd.whole()
 
@@ -95,6 +94,29 @@ async def test_redis_is_wiped_again_and_again(fleet: Fleet, crowd: Crowd) -> Non
         for _ in range(4):
             await more(SOME // 2)
             await asyncio.to_thread(fleet.redis().flushall)
+        await more(SOME)
+    await crowd.whole()
+
+
+@pytest.mark.parametrize("part", ["mongo", "kafka"])
+async def test_a_server_behind_it_is_killed_and_comes_back(fleet: Fleet, crowd: Crowd, part: str) -> None:
+    async with crowd.talking() as more:
+        await more(SOME)
+        fleet.system.kill(part)
+        await asyncio.to_thread(up, fleet.system)
+        await more(SOME)
+    await crowd.whole()
+
+
+async def test_redis_is_wiped_while_a_worker_and_a_gateway_are_killed(fleet: Fleet, crowd: Crowd) -> None:
+    async with crowd.talking() as more:
+        for _ in range(2):
+            await more(SOME)
+            pid = fleet.system.kill("inbox")
+            fleet.second.kill()
+            await asyncio.to_thread(fleet.redis().flushall)
+            await asyncio.to_thread(fleet.second.start)
+            await asyncio.to_thread(fleet.system.restarted, "inbox", pid)
         await more(SOME)
     await crowd.whole()
 

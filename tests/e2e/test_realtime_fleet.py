@@ -1,6 +1,7 @@
 """Sockets on three gateways: who is logged out is off them all, who is here is so, and gateways come and go."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -8,17 +9,19 @@ import signal
 import socket
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import socketio
 
+from devconnect.adapters.redis.keys import INBOX_KEPT
 from tests.e2e.devices import Device
 from tests.e2e.fleets import App, Fleet, conversations
-from tests.e2e.gateways import REVOKED, ask, at_once
+from tests.e2e.gateways import REVOKED, ask, at_once, paused
 from tests.e2e.people import PASSWORD, Person
 
 pytestmark = pytest.mark.timeout(240)
@@ -29,6 +32,8 @@ ANOTHER = "another battery, another staple"
 LEASE, OFFLINE, GRACE = 10.0, 15.0, 1.0
 #: Seconds in which everybody is told of a message who doesn't wait for anybody else.
 SOON = 5.0
+#: Characters of three bytes in a message that is long.
+LONG = 3_900
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,19 @@ async def test_a_session_that_ends_loses_its_sockets_on_every_gateway_and_no_oth
             await each.does("focus", {"peer": None})
         for each in gone:
             assert await refusal(each) == "not_logged_in"
+
+
+async def test_a_session_that_ends_while_redis_stands_still_loses_its_sockets_all_the_same(fleet: Fleet) -> None:
+    ada, bob = await asyncio.to_thread(fleet.people, "Ada", "Bob")
+    wanted = [(each, url) for each in (ada, bob) for url in fleet.urls]
+    async with devices(*wanted) as found:
+        with paused(fleet.system.parts()["redis"]):
+            await asyncio.to_thread(log_out, ada, ada)
+            await asyncio.gather(*(asyncio.wait_for(each.closed.wait(), REVOKED) for each in found[:3]))
+        assert all(each.of("session_ended") == [{}] for each in found[:3])
+        for each in found[3:]:
+            # Whether or not Redis is asked again yet: it is still connected.
+            assert (await each.ask("focus", {"peer": None}))["status"] in (200, 503)
 
 
 async def refusal(device: Device) -> Any:
@@ -248,6 +266,37 @@ async def test_a_cursor_of_another_inbox_is_not_believed_and_keeps_nothing_from_
         await each.close()
 
 
+async def test_what_redis_holds_no_more_is_read_from_the_database_while_more_is_said(fleet: Fleet) -> None:
+    ada, bob = await asyncio.to_thread(fleet.people, "Ada", "Bob")
+    await asyncio.to_thread(ada.connect, bob)
+    first, second, third = fleet.urls
+    # So many that none of them says more than one socket may.
+    async with devices((bob, second), *[(ada, first)] * 5) as (there, *senders):
+        away = await Device(bob, third).open()
+        await away.close()
+        # More than Redis holds while it is away, and more while it comes back.
+        said = await say_all(senders, bob, INBOX_KEPT)
+        saying = asyncio.create_task(say_all(senders, bob, 100))
+        await away.open()
+        said += await saying
+        for each in (away, there):
+            await each.hears(lambda each=each: len(each.of("message")) >= len(said))
+            assert [told["data"] for told in each.of("message")] == said
+        assert away.of("inbox")[-1]["recovered"] is True
+        await away.close()
+
+
+async def say_all(senders: Sequence[Device], other: Person, count: int) -> list[Any]:
+    """So many messages, as fast as it goes; as they were kept, in their order."""
+
+    async def say(sender: Device) -> list[Any]:
+        texts = (f"message {number}" for number in range(count // len(senders)))
+        return [await sender.does("send_message", {"to": other.user, "text": text}) for text in texts]
+
+    kept = itertools.chain.from_iterable(await asyncio.gather(*map(say, senders)))
+    return sorted(kept, key=lambda message: int(message["seq"]))
+
+
 # -- gateways that stop, clients that don't read
 
 
@@ -301,9 +350,11 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_else_waits_for_
         slow = await Lazy(bob, url).open()
         before = dropped(url)
         said: list[Any] = []
-        while dropped(url) == before:
-            assert len(said) < 2_000, "it is never dropped"
-            text = f"{len(said)} " + "\N{SNOWMAN}" * 3_900
+        # More than the system may keep for it when it comes back.
+        enough = most_kept() + 1_000_000
+        while dropped(url) == before or len(said) * 3 * LONG < enough:
+            assert len(said) * 3 * LONG < 5 * enough, "it is never dropped"
+            text = f"{len(said)} " + "\N{SNOWMAN}" * LONG
             said.append(await sender.does("send_message", {"to": bob.user, "text": text}))
             await reader.hears(lambda: len(reader.of("message")) == len(said), SOON)
         # It comes back, doesn't read that either, and still nobody waits.
@@ -323,6 +374,11 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_else_waits_for_
         assert [each["data"]["id"] for each in late.of("message")] == [each["id"] for each in said]
         assert late.of("inbox")[0]["recovered"] is True
         await late.close()
+
+
+def most_kept() -> int:
+    """Bytes that the system keeps for one connection whose client doesn't read."""
+    return int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text("utf-8").split()[2])
 
 
 def dropped(url: str) -> float:
