@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from devconnect.runner.lines import Lines
-from devconnect.runner.plan import Planned
+from devconnect.runner.plan import GATEWAY, Planned
+from devconnect.stack import ports
 from devconnect.stack.process import describe_exit
 
 #: Seconds before the first restart; doubled each time, up to the second number.
@@ -42,8 +43,11 @@ class Child:
         cwd: Path,
         lines: Lines,
         on_start: Callable[["Child", int], None],
+        is_free: Callable[[int], bool],
     ) -> None:
+        """`is_free` says whether a port can be listened on."""
         self.planned = planned
+        self._is_free = is_free
         self.restarts = 0
         # A process that is started again is the same member of its consumer group, whatever port it gets.
         self._env = {**env, "PORT": str(planned.port), "WORKER_INSTANCE": f"{env['WORKER_INSTANCE']}-{planned.name}"}
@@ -110,6 +114,16 @@ class Child:
             if self._stopping.wait(backoff):
                 return
             self.restarts += 1
+            self._see_to_the_port()
+
+    def _see_to_the_port(self) -> None:
+        """Somebody else may have taken the port meanwhile. People know the gateway's; a worker gets another one."""
+        port = self.planned.port
+        if self.name == GATEWAY or self._is_free(port):
+            return
+        self.planned = self.planned._replace(port=ports.pick())
+        self._env = {**self._env, "PORT": str(self.planned.port)}
+        self._lines.say(f"port {port} of {self.name} is taken: it serves on {self.planned.port} from now on")
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         """The started process, or None once we are stopping."""

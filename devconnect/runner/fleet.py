@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -11,7 +12,7 @@ import msgspec
 from devconnect.runner import readiness, state
 from devconnect.runner.child import Child
 from devconnect.runner.lines import Lines
-from devconnect.runner.plan import GATEWAY, Planned
+from devconnect.runner.plan import GATEWAY, Planned, can_listen
 from devconnect.stack.process import Record
 
 #: Seconds from the wish to stop until the gateway has finished what it is answering, and until the workers have
@@ -39,7 +40,10 @@ class Fleet:
         self._data_dir = data_dir
         self._host = host
         self._on_ready = on_ready
-        self._children = [Child(each, env=env, cwd=cwd, lines=lines, on_start=self._started) for each in planned]
+        self._children = [
+            Child(each, env=env, cwd=cwd, lines=lines, on_start=self._started, is_free=partial(can_listen, host))
+            for each in planned
+        ]
         self._waiting = {each.name for each in planned}
         self._lock = Lock()
         own = state.record_of(os.getpid(), 0)
