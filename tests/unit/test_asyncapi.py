@@ -15,8 +15,8 @@ from web.problems import PROBLEMS, ProblemError
 from web.realtime import acks, asyncapi, tellings
 from web.realtime.asyncapi import TOLD
 from web.realtime.clients import EVENTS, Payload
+from web.realtime.followers import STATE, Standing
 from web.realtime.frames import text_of as frame_text
-from web.realtime.hub import STATE, Standing
 
 DOCUMENT = asyncapi.build()
 MESSAGES = DOCUMENT["components"]["messages"]

@@ -10,7 +10,7 @@ import pytest
 from devconnect.domain.inbox import Item
 from devconnect.ports.inbox import Found, Heard
 from tests.fakes import ManualClock, MemoryMetrics
-from web.realtime import hub as hubs
+from web.realtime import followers
 from web.realtime.hub import Hub
 
 
@@ -112,7 +112,7 @@ async def house() -> AsyncIterator[House]:
 
 
 async def test_who_comes_back_and_takes_nothing_keeps_nobody_waiting(house: House, monkeypatch: Any) -> None:
-    monkeypatch.setattr(hubs, "TAKE", 0.05)
+    monkeypatch.setattr(followers, "TAKE", 0.05)
     other = await house.come(1, 10)
     stuck = Outlet(stuck=True)
     house.inbox.answers.append(Found(1, 10, [item(9, 3, text="x" * hubs.FLUSH), item(10, 9)], True))

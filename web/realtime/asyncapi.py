@@ -10,7 +10,7 @@ from devconnect.events.inbox import MessageData, NotificationData, Notifications
 from web.answers import Answer
 from web.realtime.acks import Ack
 from web.realtime.clients import EVENTS, Commanding, Telling
-from web.realtime.hub import Standing
+from web.realtime.followers import Standing
 from web.realtime.sockets import PATH
 from web.realtime.tellings import PresenceChanged, TypingChanged
 

@@ -7,10 +7,9 @@ before; otherwise, and whenever the inbox turns out to be further, what lies bet
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Protocol
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from devconnect.domain.inbox import Item, written
 from devconnect.ports.clock import Clock
@@ -18,6 +17,7 @@ from devconnect.ports.freshness import Freshness
 from devconnect.ports.inbox import Found, Inbox, Live
 from devconnect.ports.metrics import INBOX_CAUGHT_UP, Metrics
 from devconnect.ports.truth import UnavailableError
+from web.realtime.followers import STATE, Follower, Outlet, Standing, live_frame, send_all
 from web.realtime.frames import Frame, encode_event
 
 logger = logging.getLogger(__name__)
@@ -32,71 +32,10 @@ AT_ONCE = 32
 PATIENCE = 2.0
 #: Milliseconds that go twice to who begins without a cursor: what they read meanwhile may be older than what is told.
 OVERLAP_MS = 60_000
-#: Bytes after which a socket that catches up is waited for, and seconds that it has to take them.
-FLUSH, TAKE = 50_000, 15.0
-#: Where to read what isn't told any more.
-STATE = ("/v1/conversations", "/v1/me/notifications", "/v1/connections", "/v1/connections/requests")
-
-
-class Outlet(Protocol):
-    """A socket."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is gone."""
-
-    def send(self, frame: Frame) -> None:
-        """Send, without waiting."""
-
-    async def flush(self) -> None:
-        """Wait until most has been sent."""
-
-    def close(self, reason: str) -> None:
-        """End it; its client comes back."""
-
-
-class Standing(Struct, frozen=True):
-    """What a socket is told before what it has missed: the event `inbox`.
-
-    `recovered`: all that follows the client's cursor follows. Otherwise what follows is only the newest that is kept:
-    what was before that is read at `state`. `cursor` is where it begins. `live`: what happens is heard at
-    once; where it isn't, the event `live` says when that is so again.
-    """
-
-    recovered: Annotated[bool, Meta(description="Whether everything since the client's cursor follows.")]
-    cursor: Annotated[str, Meta(description="Where what follows begins.")]
-    live: Annotated[bool, Meta(description="Whether what happens is told at once.")]
-    state: Annotated[tuple[str, ...], Meta(description="What to read over HTTP, where not everything follows.")] = ()
 
 
 class _Said(Struct):
     at: int
-
-
-class Follower:
-    """One person's inbox as far as it was told here, and the sockets that were told."""
-
-    __slots__ = ("behind", "cursor", "epoch", "joining", "listens", "lock", "sockets", "unheld")
-
-    def __init__(self) -> None:
-        self.sockets: set[Outlet] = set()
-        self.epoch = 0
-        #: None: nobody was told anything yet.
-        self.cursor: int | None = None
-        #: Held by who reads what is told next: whatever is heard meanwhile is read, too.
-        self.lock = asyncio.Lock()
-        self.listens = False
-        #: Something was heard, or lost, that didn't go out; who sees to that is under way.
-        self.behind = False
-        #: Sockets that are being brought to where the others are.
-        self.joining = 0
-        #: Rounds for which the fast store hasn't held the inbox.
-        self.unheld = 0
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Epoch and cursor; before everything when nobody was told anything."""
-        return self.epoch, -1 if self.cursor is None else self.cursor
 
 
 class Hub:
@@ -184,7 +123,7 @@ class Hub:
                 socket.close("behind")
                 return
             if found.items:
-                cursor = await _send(socket, found.items, cursor)
+                cursor = await send_all(socket, found.items, cursor)
                 deadline = self._now() + PATIENCE
             else:
                 await asyncio.sleep(0.05)
@@ -206,7 +145,7 @@ class Hub:
         """`is_live` is what it was told of that."""
         self._note_whole()
         if self._whole != is_live:
-            socket.send(_live_frame(self._whole))
+            socket.send(live_frame(self._whole))
         follower.sockets.add(socket)
 
     async def _begin(self, user: str, socket: Outlet, since: tuple[int, int] | None) -> tuple[int, int, bool]:
@@ -220,7 +159,7 @@ class Hub:
         socket.send(self._standing(found, cursor))
         is_live = self._whole
         while True:
-            cursor = await _send(socket, items, cursor)
+            cursor = await send_all(socket, items, cursor)
             if socket.closed:
                 return found.epoch, cursor, is_live
             more = await self._inbox.after(user, cursor, found.epoch)
@@ -247,7 +186,7 @@ class Hub:
 
     def _heard(self, user: str, follower: Follower, item: Item) -> None:
         if item.cursor == 0:
-            _tell(follower, encode_event(item.kind, item.text))
+            follower.tell(encode_event(item.kind, item.text))
         elif follower.cursor is None or follower.lock.locked():
             self._catch_up_soon(user, follower)
         elif item.cursor > follower.cursor:
@@ -256,7 +195,7 @@ class Hub:
                 self._catch_up_soon(user, follower)
                 return
             follower.cursor = item.cursor
-            _tell(follower, encode_event(item.kind, item.text))
+            follower.tell(encode_event(item.kind, item.text))
 
     def _catch_up_soon(self, user: str, follower: Follower) -> None:
         if not follower.behind:
@@ -281,12 +220,12 @@ class Hub:
             found = await self._inbox.after(user, follower.cursor, follower.epoch)
             if not found.complete:
                 start = _start(found, found.items)
-                _tell(follower, self._standing(found, start))
+                follower.tell(self._standing(found, start))
                 follower.epoch, follower.cursor = found.epoch, start
             if not found.items:
                 return
             for item in found.items:
-                _tell(follower, encode_event(item.kind, item.text))
+                follower.tell(encode_event(item.kind, item.text))
             follower.cursor = found.items[-1].cursor
             self._caught_up()
 
@@ -330,9 +269,9 @@ class Hub:
         if self._whole == self._live.healthy:
             return
         self._whole = not self._whole
-        frame = _live_frame(self._whole)
+        frame = live_frame(self._whole)
         for follower in self._followers.values():
-            _tell(follower, frame)
+            follower.tell(frame)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -347,36 +286,3 @@ class Hub:
 def _start(found: Found, items: Sequence[Item]) -> int:
     """The cursor before the first of these, or the last there is."""
     return items[0].previous if items else found.items[-1].cursor if found.items else found.head
-
-
-def _live_frame(live: bool) -> Frame:
-    return encode_event("live", b'{"live":true}' if live else b'{"live":false}')
-
-
-def _tell(follower: Follower, frame: Frame) -> None:
-    for socket in tuple(follower.sockets):
-        socket.send(frame)
-
-
-async def _send(socket: Outlet, items: Sequence[Item], cursor: int) -> int:
-    """Send what follows to one socket, as quickly as it takes it; gives the last cursor."""
-    size = 0
-    for item in items:
-        socket.send(encode_event(item.kind, item.text))
-        cursor = item.cursor
-        size += len(item.text)
-        if size > FLUSH:
-            await _taken(socket)
-            size = 0
-        if socket.closed:
-            break
-    return cursor
-
-
-async def _taken(socket: Outlet) -> None:
-    """Return when the client has taken most of it; one that doesn't in time is dropped."""
-    try:
-        async with asyncio.timeout(TAKE):
-            await socket.flush()
-    except TimeoutError:
-        socket.close("slow")
