@@ -115,7 +115,7 @@ async def test_who_comes_back_and_takes_nothing_keeps_nobody_waiting(house: Hous
     monkeypatch.setattr(followers, "TAKE", 0.05)
     other = await house.come(1, 10)
     stuck = Outlet(stuck=True)
-    house.inbox.answers.append(Found(1, 10, [item(9, 3, text="x" * hubs.FLUSH), item(10, 9)], True))
+    house.inbox.answers.append(Found(1, 10, [item(9, 3, text="x" * followers.FLUSH), item(10, 9)], True))
     joining = asyncio.create_task(house.hub.attach(stuck, "bob", (1, 3)))
     for _ in range(20):
         await asyncio.sleep(0)
