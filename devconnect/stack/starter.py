@@ -77,6 +77,10 @@ def reach(part: Part, watch: OnProgress) -> str:
     return url
 
 
+class _EndedError(Exception):
+    """A part that somebody else had started has ended while it was waited for."""
+
+
 class Starter:
     """Brings one embedded part up and tells `watch` of each step."""
 
@@ -97,7 +101,13 @@ class Starter:
         if record is None or process.find(record) is None:
             text = "started"
             record, child = self._spawn(record, port)
-        version = self._wait(record, child)
+        try:
+            version = self._wait(record, child)
+        except _EndedError:
+            # It was on its way out, and not quite gone.
+            text = "started"
+            record, child = self._spawn(record, port)
+            version = self._wait(record, child)
         self._tell("ready", text, record, version)
         return self._part.address_at(record.port)
 
@@ -121,6 +131,8 @@ class Starter:
         problem = "it does not listen"
         while time.monotonic() < deadline:
             if process.find(record) is None:
+                if child is None:
+                    raise _EndedError
                 raise self._died(record, child)
             if ports.listening(record.port):
                 try:
@@ -134,10 +146,9 @@ class Starter:
             f"its log: {part.log}. Run `python -m devconnect down`, then `up` again."
         )
 
-    def _died(self, record: Record, child: subprocess.Popen[bytes] | None) -> StackError:
-        part = self._part
-        code = child.wait() if child is not None else None
-        how = process.describe_exit(code) if code is not None else "an unknown status"
+    def _died(self, record: Record, child: subprocess.Popen[bytes]) -> StackError:
+        part, code = self._part, child.wait()
+        how = process.describe_exit(code)
         process.write_record(part.record_path, msgspec.structs.replace(record, exit_status=code))
         last = "".join(f"\n  | {line}" for line in process.tail(part.log))
         return StackError(f"{part.name}: it exited with {how}. The last lines of {part.log}:{last}")

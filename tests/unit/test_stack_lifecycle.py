@@ -1,17 +1,20 @@
 """What the stack says when a part can't be had: one message that names it, and what to do."""
 
 import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from devconnect import stack
 from devconnect.cli.main import main
 from devconnect.settings import Settings
-from devconnect.stack import Progress, StackError, kafka_jars, lock, starter
+from devconnect.stack import Progress, StackError, kafka_jars, lock, ports, process, starter
 from devconnect.stack.kafka import Kafka
 from devconnect.stack.part import Launch, NotReadyError, Part, Request, without_password
 from devconnect.stack.valkey import Valkey
@@ -123,6 +126,25 @@ def test_a_part_that_dies_says_how_with_its_last_words_and_where_its_log_is(sett
     detail = next(each.detail for each in stack.status(settings) if each.name == "redis")
     assert "died with status 7" in detail
     assert "no memory for 20001" in detail
+
+
+def test_a_part_whose_old_process_is_only_just_dying_is_started_anew(settings: Settings) -> None:
+    part: Part = Valkey(settings)
+    dying = subprocess.Popen(["/bin/sleep", "0.3"])
+    created = psutil.Process(dying.pid).create_time()
+    record = process.Record(pid=dying.pid, created=created, port=ports.pick(), extra_ports={})
+    part.folder.mkdir(parents=True)
+    process.write_record(part.record_path, record)
+    reaper = threading.Thread(target=dying.wait)
+    reaper.start()
+    try:
+        starter.Starter(part, lambda _: None).start(ports.pick())
+        now = part.record()
+        assert now is not None
+        assert now.pid != dying.pid
+    finally:
+        reaper.join()
+        stack.stop(settings)
 
 
 def test_two_at_once_are_kept_apart(tmp_path: Path) -> None:
