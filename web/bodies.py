@@ -237,18 +237,30 @@ class UpTo(Body, frozen=True):
     up_to: Seq
 
 
+#: Those of RFC 8291's example.
+PUSH_KEYS = {
+    "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+}
+
+
 class PushKeys(Body, frozen=True):
     """What a browser's `PushSubscription.toJSON()` has in `keys`."""
 
-    p256dh: Annotated[str, Meta(max_length=100, description="A point of P-256, uncompressed, in base64url.")]
-    auth: Annotated[str, Meta(max_length=32, description="16 bytes in base64url.")]
+    p256dh: Annotated[
+        str,
+        Meta(
+            max_length=100, description="A point of P-256, uncompressed, in base64url.", examples=[PUSH_KEYS["p256dh"]]
+        ),
+    ]
+    auth: Annotated[str, Meta(max_length=32, description="16 bytes in base64url.", examples=[PUSH_KEYS["auth"]])]
 
 
 class SubscribePush(Body, frozen=True, rename={"expiration_time": "expirationTime"}):
     """`POST /v1/me/push-subscriptions`: a browser's `PushSubscription.toJSON()`"""
 
     endpoint: Endpoint
-    keys: PushKeys
+    keys: Annotated[PushKeys, Meta(examples=[PUSH_KEYS])]
     expiration_time: Annotated[float | None, Meta(description="As the browser gives it; not looked at.")] = None
 
 

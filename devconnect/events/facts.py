@@ -60,18 +60,22 @@ class KindSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     digest: Switches = Switches(in_app=False, push=False, email=True, webhook=False)
 
 
+#: A time of day.
+CLOCK = "^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """From `start` to `end` each day, "HH:MM" of the person's clock; past midnight where `end` is the earlier one."""
 
-    start: Annotated[str, Meta(description="HH:MM", examples=["22:30"])]
-    end: Annotated[str, Meta(description="HH:MM", examples=["07:00"])]
+    start: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, examples=["22:30"])]
+    end: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, examples=["07:00"])]
 
 
 class Digest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How often somebody is told, in one, of what they haven't read: at this hour of their day, weekly on Mondays."""
 
     every: DigestPeriod = "off"
-    hour: Annotated[int, Meta(description="0 to 23", examples=[8])] = 8
+    hour: Annotated[int, Meta(description="0 to 23", ge=0, le=23, examples=[8])] = 8
 
 
 class NotificationPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

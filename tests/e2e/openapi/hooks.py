@@ -18,8 +18,10 @@ URL, TOKEN, TALLY = os.environ["CALLER_URL"], os.environ["CALLER_TOKEN"], Path(o
 #: Operations after which whoever has asked is gone, or their session is.
 FATAL = ("deleteMe", "changePassword", "logOut", "logOutEverywhere")
 #: Fields of which a schema says less than what is asked: a cursor is one that this list gave, an address has a domain
-#: as people write it and isn't the account's own, a photo has an http or https URL with a host.
-BEYOND_SCHEMAS = frozenset(("cursor", "email", "photo_url"))
+#: as people write it and isn't the account's own, a photo has an http or https URL with a host, and so on.
+BEYOND_SCHEMAS = frozenset(
+    ("cursor", "email", "photo_url", "time_zone", "endpoint", "url", "keys.p256dh", "keys.auth", "up_to")
+)
 
 answers: Counter[tuple[str, int]] = Counter()
 
