@@ -11,6 +11,7 @@ from devconnect.events import facts as f
 from tests.e2e.mails import links, mails, new_link
 from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Reply, join, set_role
 from tests.e2e.system import System, wait_until
+from web.bodies import PUSH_KEYS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -33,11 +34,14 @@ def test_a_life(system: System) -> None:
     meet(ada, bob)
     talk(ada, bob)
     come_and_go(ada, bob)
+    says_how_she_is_told(ada)
     are_given_tiers(ada, bob, olga)
     quarrel(ada, bob, olga)
     leaves_and_comes_back(system, ada, bob)
     kinds = {str(kind.__struct_config__.tag) for kind in get_args(f.AnyUserEvent | f.AnyConnectionEvent)}
     kinds |= {str(kind.__struct_config__.tag) for kind in get_args(f.AnyMessageEvent)}
+    # It takes three days without a success.
+    kinds -= {"user.webhook_disabled"}
     olga.sees("/v1/analytics/tables/events_by_type?limit=200", lambda body: types(body) >= kinds, "every kind of event")
 
 
@@ -58,6 +62,20 @@ def log_in(person: Person, password: str = PASSWORD) -> Reply:
 def is_over(client: Client, token: str) -> bool:
     """Whether a token is worth nothing any more."""
     return client.send("GET", "/v1/me", token=token).status == 401
+
+
+def says_how_she_is_told(ada: Person) -> None:
+    wanted = {"time_zone": "Europe/Berlin", "quiet_hours": {"start": "22:00", "end": "07:00"}}
+    ada.do("PUT", "/v1/me/notification-preferences", wanted)
+    ada.sees("/v1/me", lambda account: account["notification_preferences"]["time_zone"] == "Europe/Berlin")
+    browser = {"endpoint": "https://push.example.org/ada", "keys": PUSH_KEYS}
+    subscribed = ada.do("POST", "/v1/me/push-subscriptions", browser)
+    ada.do("DELETE", f"/v1/me/push-subscriptions/{subscribed['id']}")
+    hook = ada.do("POST", "/v1/me/webhooks", {"url": "https://hooks.example.org/ada"})
+    ada.do("DELETE", f"/v1/me/webhooks/{hook['id']}")
+    newest = ada.read("/v1/me/notifications")["items"][0]["id"]
+    assert ada.do("POST", "/v1/me/notifications/seen", {"up_to": newest}) == {"seen_up_to": newest}
+    ada.sees("/v1/me/notifications", lambda body: body["unseen"] == 0)
 
 
 # -- the account
