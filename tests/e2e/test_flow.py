@@ -150,7 +150,10 @@ def test_a_person_says_how_to_be_told_and_can_ask_why(system: System) -> None:
     off = ("skipped", "switched_off")
     assert rules == {"in_app": ("delivered", "wanted"), "push": off, "email": off, "webhook": off}
     bob.do("POST", "/v1/me/notifications/seen", {"up_to": first})
-    seen = bob.sees("/v1/me/notifications", lambda body: body["unseen"] == 0)
+    # The count and the items are read one after the other.
+    seen = bob.sees(
+        "/v1/me/notifications", lambda body: body["unseen"] == 0 and all(item["seen"] for item in body["items"])
+    )
     assert (seen["unread"], [item["seen"] for item in seen["items"]]) == (3, [True] * 3)
     bob.sees(path, lambda body: body["items"][0]["state"] == "seen")
 

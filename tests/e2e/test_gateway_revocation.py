@@ -305,7 +305,7 @@ def test_a_new_key_logs_nobody_out_and_an_old_one_that_is_retired_lets_nobody_in
     assert twins.system.cli("keys", "retire", before.kid).returncode == 0
 
     def refused() -> bool:
-        return all(ask(url, "GET", "/v1/me", token=bob.token).reply.status == 401 for url in [*twins.urls] * 4)
+        return all(ask(url, "GET", "/v1/me", token=bob.token).reply.status == 401 for url in [*twins.urls] * 16)
 
     wait_until(refused, 10, "the old key's tokens refused")
     again = ask(twins.beside.url, "POST", "/v1/sessions/renew", {"renewal_token": before.renewals[1]}).reply
