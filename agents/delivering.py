@@ -6,8 +6,11 @@ A batch is done when its parcels are in the outbox, so whoever is slow or down h
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from agents.processing import Slice
 from devconnect.domain.delivery import DISABLED_AFTER_MS, Outcome, next_try, rest
@@ -182,9 +185,9 @@ class Sender:
         for target, parcels in list(by_target.items())[:room]:
             task = asyncio.create_task(self._carry(parcels))
             self._under_way[target] = task
-            task.add_done_callback(lambda _, target=target: self._come_back(target))  # type: ignore[misc]  # a default
+            task.add_done_callback(partial(self._come_back, target))
 
-    def _come_back(self, target: str) -> None:
+    def _come_back(self, target: str, _: asyncio.Task[None]) -> None:
         self._under_way.pop(target, None)
         self._stir.set()
 
@@ -241,12 +244,12 @@ class Sender:
             await self._advance(parcel, self._way.taken, parcel.tries + 1)
             self._count("sent")
         elif verdict == "too_large":
-            await self._outbox.later(_changed(parcel, smaller=parcel.smaller + 1), now, outcome.why)
+            await self._outbox.later(replace(parcel, smaller=parcel.smaller + 1), now, outcome.why)
             self._count("shortened")
         elif verdict == "refused":
             await self._give_up(parcel, outcome.why, now)
         else:
-            await self._put_off(_changed(parcel, tries=parcel.tries + 1), outcome, now)
+            await self._put_off(replace(parcel, tries=parcel.tries + 1), outcome, now)
 
     async def _put_off(self, parcel: Parcel, outcome: Outcome, now: int) -> None:
         self._rest(parcel.target, outcome.after_ms)
@@ -293,8 +296,3 @@ class Sender:
 
     def _count(self, outcome: str) -> None:
         self._metrics.count(m.DELIVERIES, self._way.channel, outcome)
-
-
-def _changed(parcel: Parcel, **fields: int) -> Parcel:
-    values: Mapping[str, object] = {name: getattr(parcel, name) for name in Parcel.__struct_fields__}
-    return Parcel(**{**values, **fields})  # type: ignore[arg-type]  # its own fields

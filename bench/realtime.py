@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -148,10 +149,10 @@ class Contest:
         ready = [found for name in names if (found := self._ready(name)) is not None]
         for number in range(self._options.rounds):
             for each in ready:
-                self._try(each, lambda each=each, number=number: self._round(each, number))  # type: ignore[misc]
+                self._try(each, partial(self._round, each, number))
         if self._options.connections:
             for each in ready:
-                self._try(each, lambda each=each: self._hold(each))  # type: ignore[misc]
+                self._try(each, partial(self._hold, each))
 
     def _ready(self, name: str) -> Entrant | None:
         try:

@@ -383,14 +383,14 @@ async def test_a_failure_of_the_application_is_logged_and_the_socket_goes_on(cap
             raise KeyError("secret")
 
         async def fail_later(*_: Any) -> Answer:
-            return fail()  # type: ignore[return-value]
+            return fail()
 
         house.desk.handlers = {"fail": fail, "later": fail_later}
         raw = await house.raw()
         for text in ('421["fail"]', '422["later"]', '423["well"]'):
             await raw.ws.send_str(text)
         assert await raw.next() == '433[["well"]]'
-        house.desk.connecting = fail  # type: ignore[assignment]
+        house.desk.connecting = fail
         other = await house.raw(connected=False)
         await other.ws.send_str("40")
         assert '"code":"internal_error"' in await other.next()
@@ -484,7 +484,7 @@ def test_the_number_of_connections_is_limited_on_the_loop_that_serves() -> None:
 
 async def _connect_and_lose(house: SocketHouse) -> None:
     raw = await house.raw()
-    raw.ws._response.connection.transport.abort()  # type: ignore[union-attr]
+    raw.ws._response.connection.transport.abort()
 
 
 async def test_nothing_is_left_of_those_who_are_lost() -> None:

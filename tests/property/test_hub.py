@@ -219,7 +219,7 @@ def test_what_isnt_held_is_looked_for_less_and_less_often(house: House) -> None:
         looks += 1
         return await after(*args)
 
-    house.post.far.after = counting  # type: ignore[method-assign]
+    house.post.far.after = counting
     house.loop.advance(100 * ROUND)
     assert looks == 7
 

@@ -93,7 +93,7 @@ def instant(*when: int) -> int:
 
 @given(times, st.sampled_from(ZONES), st.integers(0, 23), st.sampled_from(("daily", "weekly")))
 def test_a_digest_is_due_at_its_hour_of_a_day_to_come(after: int, zone: str, hour: int, every: str) -> None:
-    wanted = f.NotificationPreferences(time_zone=zone, digest=f.Digest(every=every, hour=hour))  # type: ignore[arg-type]
+    wanted = f.NotificationPreferences(time_zone=zone, digest=f.Digest(every=every, hour=hour))
     due = p.next_digest(wanted, after)
     assert due is not None
     days = 1 if every == "daily" else 7

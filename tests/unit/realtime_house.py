@@ -42,7 +42,7 @@ class Seat:
     def send(self, frame: Frame) -> None:
         if not self.closed:
             name, *args = msgspec.json.decode(text_of(frame)[2:])
-            self.told.append((name, *args))  # type: ignore[arg-type]
+            self.told.append((name, *args))
 
     def emit(self, name: str, *args: bytes) -> None:
         self.send(encode_event(name, *args))
@@ -59,7 +59,7 @@ class Seat:
         """It is gone, however that came."""
         if not self.closed:
             self.closed = True
-            self._guests.gone(self)  # type: ignore[arg-type]
+            self._guests.gone(self)
 
     def of(self, name: str) -> list[Any]:
         """The data of these events."""
@@ -180,7 +180,7 @@ class Salon:
         near: Any = self.near
         far: Any = self.far
         parts = house.parts
-        self.gateway = house.client.app[GATEWAY]  # type: ignore[union-attr]
+        self.gateway = house.client.app[GATEWAY]
         self.hub = Hub(Inboxes(near, far), self.live, freshness=parts.freshness, clock=parts.clock, metrics=NoMetrics())
         self.guests = Guests(
             self.gateway.gate,
@@ -201,13 +201,13 @@ class Salon:
         """Somebody wants in. Raises Refused."""
         seat = Seat(self.guests)
         request = make_mocked_request("GET", "/socket.io/", headers={"Host": "gateway", **(headers or {})})
-        await self.app.on_connect(seat, auth, request)  # type: ignore[arg-type]
+        await self.app.on_connect(seat, auth, request)
         return seat
 
     async def sit(self, person: Person, **auth: Any) -> Seat:
         """A socket of a person who is logged in, open."""
         seat = await self.knock({"token": person.token, **auth})
-        await self.app.on_ready(seat)  # type: ignore[arg-type]
+        await self.app.on_ready(seat)
         return seat
 
     async def refusal(self, auth: Any = None, headers: Mapping[str, str] | None = None) -> str:
@@ -220,7 +220,7 @@ class Salon:
 
     async def ask(self, seat: Seat, name: str, *args: Any) -> Any:
         """The acknowledgement of an event."""
-        answer: Any = await self.app.on_event(seat, name, list(args))  # type: ignore[arg-type]
+        answer: Any = await self.app.on_event(seat, name, list(args))
         return msgspec.json.decode(answer if isinstance(answer, bytes) else await answer)
 
     async def does(self, seat: Seat, name: str, payload: Any) -> Any:

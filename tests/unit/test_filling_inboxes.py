@@ -95,7 +95,7 @@ async def test_one_inbox_gets_fewer_at_a_time_than_are_held_and_each_is_kept_bef
         assert sum(len(given) for given in room.feed.given[1:]) == sum(held_most)
         await keep(kept)
 
-    room.far.keep = noting  # type: ignore[method-assign]
+    room.far.keep = noting
     await room.agent.apply([part(0, *(entry(number + 1) for number in range(count)))])
     assert held_most == [MOST, MOST, 1]
     assert len(room.items()) == count
@@ -147,11 +147,11 @@ async def test_what_wasnt_kept_when_the_worker_died_comes_to_the_same_place() ->
     async def dying(kept: Sequence[Kept]) -> None:
         raise UnavailableError("killed")
 
-    keep, room.far.keep = room.far.keep, dying  # type: ignore[method-assign]
+    keep, room.far.keep = room.far.keep, dying
     with pytest.raises(UnavailableError):
         await room.agent.apply([part(0, entry(1), entry(2))])
     held = room.near.held["bob"].items
-    room.far.keep = keep  # type: ignore[method-assign]
+    room.far.keep = keep
     room.start()
     await room.agent.apply([part(0, entry(1)), part(1, entry(2), entry(3))])
     assert room.items() == [(1, 0), (2, 1), (3, 2)]
@@ -191,7 +191,7 @@ async def test_a_store_that_is_down_is_told_to_who_tries_again() -> None:
     async def down(users: Any) -> Mapping[str, Head]:
         raise UnavailableError("the database is down")
 
-    room.far.heads = down  # type: ignore[method-assign]
+    room.far.heads = down
     with pytest.raises(UnavailableError):
         await room.agent.apply([part(0, entry(1))])
     del room.far.heads

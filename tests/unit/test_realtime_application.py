@@ -369,7 +369,7 @@ async def test_a_socket_that_goes_while_it_asks_leaves_no_watcher(room: Salon) -
         mine.leave()
         return await session(*args)
 
-    room.house.cache.session = slow  # type: ignore[method-assign]
+    room.house.cache.session = slow
     await looking.wait()
     assert code(await asking) == "not_logged_in"
     assert room.watching.open == set()

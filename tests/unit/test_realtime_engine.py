@@ -74,7 +74,7 @@ async def test_a_frame_is_what_aiohttps_client_reads(size: int) -> None:
         def pause_reading(self) -> None:
             """Nothing."""
 
-    queue = WebSocketDataQueue(Protocol(), 2**16, loop=asyncio.get_running_loop())  # type: ignore[arg-type]
+    queue = WebSocketDataQueue(Protocol(), 2**16, loop=asyncio.get_running_loop())
     reader = WebSocketReader(queue, 0, compress=False, decode_text=True)
     frame = text_frame(text)
     reader.feed_data(frame + close_frame(1008, "enough"))

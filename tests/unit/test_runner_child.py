@@ -48,7 +48,7 @@ def test_a_worker_whose_port_was_taken_takes_another_and_the_gateway_waits_for_i
     port = ports.pick()
     said: list[str] = []
     lines = Lines([name])
-    lines.say = said.append  # type: ignore[method-assign]
+    lines.say = said.append
     child = Child(
         Planned(name, f"{sys.executable} {tmp_path / 'server.py'}", port),
         env={"WORKER_INSTANCE": "one"},

@@ -146,7 +146,7 @@ def test_what_devices_arent_told_isnt_answered_at_all(room: Room) -> None:
     async def tell(answers: Sequence[Answer]) -> None:
         told.extend(answers)
 
-    room.answers.tell = tell  # type: ignore[method-assign]
+    room.answers.tell = tell
     room.publisher.down = True
     with pytest.raises(UnavailableError):
         asyncio.run(room.decide(send(1)))

@@ -34,7 +34,7 @@ async def test_the_reader_is_looked_up_after_the_wait_not_before() -> None:
             house.world.decide(change)
             return True
 
-        house.world.wait = wait  # type: ignore[method-assign]
+        house.world.wait = wait
         answer = await read(ada, mark)
         assert answer.json["headline"] == "applied meanwhile"
         assert BEHIND not in answer.headers
@@ -51,7 +51,7 @@ async def test_a_role_that_was_taken_during_the_wait_is_gone_after_it() -> None:
             house.give_role(ann.id, "member")
             return True
 
-        house.world.wait = wait  # type: ignore[method-assign]
+        house.world.wait = wait
         answer = await ann.ask("GET", "/v1/analytics/tables/user_activity", headers={READ_AFTER: mark})
         assert is_problem(answer, 403, "not_allowed")
 
@@ -83,7 +83,7 @@ def _lose(house: House) -> None:
     async def nobody(topic: str, partition: int) -> None:
         return None
 
-    house.world.applied = nobody  # type: ignore[method-assign]
+    house.world.applied = nobody
 
 
 async def test_a_mark_is_read_as_it_was_given_and_nothing_else_is_one() -> None:
