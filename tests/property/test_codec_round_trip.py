@@ -1,11 +1,11 @@
 """What is written is what is read, whatever its fields hold; and an event is where its command was."""
 
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from devconnect.domain import deciding
 from devconnect.domain.deciding import Placed
@@ -23,6 +23,9 @@ CODECS = [topic.codec for topic in REGISTRY if topic.codec is not None]
 
 def any_of(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type, or of a Struct with any fields (but of the version that is written now)."""
+    if get_origin(kind) is Annotated:
+        of, *metas = get_args(kind)
+        return within(of, *(meta for meta in metas if isinstance(meta, Meta)))
     if kind is UnsetType:
         return st.just(UNSET)
     if isinstance(kind, UnionType):
@@ -30,8 +33,21 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     if kind is int:
         return st.integers(-(2**63), 2**63 - 1)
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return st.builds(kind, **{name: any_of(of) for name, of in get_type_hints(kind).items() if name != "v"})
+        return st.builds(kind, **{name: any_of(of) for name, of in hints(kind).items() if name != "v"})
     return st.from_type(kind)
+
+
+def within(kind: Any, limits: Meta) -> st.SearchStrategy[Any]:
+    """Values of a type that a field allows."""
+    if limits.pattern is not None:
+        return st.from_regex(limits.pattern, fullmatch=True)
+    if limits.ge is not None or limits.le is not None:
+        return st.integers(limits.ge, limits.le)  # type: ignore[arg-type] # msgspec says float, also of an int's
+    return any_of(kind)
+
+
+def hints(kind: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 @pytest.mark.parametrize("kind", [*COMMANDS, *EVENTS], ids=lambda kind: kind.__name__)
