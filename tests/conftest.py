@@ -15,11 +15,17 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from tests import side_by_side
 
 #: Seconds from a test's own timeout to the end of the run.
 GRACE = float(os.environ.get("TESTS_GRACE_SECONDS", "60"))
+
+# Each run makes up the same values, and fails for what was changed. `--hypothesis-profile search` looks for others.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 # A shell without job control has what it starts in the background ignore SIGINT, and so would all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
