@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from agents.processing import Slice
 from devconnect.domain import delivering, notifications, preferences
 from devconnect.domain.delivering import Circumstances, Delivery, Window
-from devconnect.domain.model import Conversation, Ref, Snapshot, User
+from devconnect.domain.model import Channels, Conversation, Ref, Snapshot, User
 from devconnect.events.base import Channel
 from devconnect.events.facts import (
     AnyUserEvent,
@@ -81,48 +83,61 @@ class DecideDeliveries:
         ]
         if not placed:
             return
+        events = [event for _, event in placed]
+        around = await self._circumstances(events)
+        windows = {name for event in events for name in _windows(event, around[event.recipient])}
+        stored = dict(await self._deliveries.windows(windows)) if windows else {}
+        known: dict[str, Delivery] = {}
         while True:
-            fresh, known, windows = await self._decided(placed)
+            decided, moved = _decide(placed, around, known, stored)
+            fresh = [made for made in decided.values() if made.id not in known]
+            # What was decided before, by whomever, stays: what follows rests on that.
             if not await self._deliveries.decide(fresh):
                 break
-            # Somebody else has decided some of it meanwhile: what follows rests on that.
-        await self._deliveries.put_windows(windows)
+            known |= await self._deliveries.find({made.id for made in fresh})
+        await self._deliveries.put_windows(moved)
         for made in fresh:
             self._metrics.count(m.DECIDED_DELIVERIES, made.channel, made.rule)
-        await request(self._publisher, [each for each in known.values() if each.state == "queued"])
-
-    async def _decided(
-        self, placed: Sequence[tuple[int, NotificationRaised]]
-    ) -> tuple[list[Delivery], dict[str, Delivery], list[Window]]:
-        """What is new, all there is, and the windows that are others after it."""
-        events = [event for _, event in placed]
-        known = dict(await self._deliveries.find({name for event in events for name in _names(event)}))
-        windows = dict(await self._deliveries.windows({name for event in events for name in _windows(event)}))
-        new = [event for event in events if any(name not in known for name in _names(event))]
-        around = await self._circumstances(new)
-        fresh: list[Delivery] = []
-        moved: dict[str, Window] = {}
-        for seq, event in placed:
-            for channel in delivering.CHANNELS:
-                name = delivering.delivery_id(event.recipient, event.notification, channel)
-                window = windows.get(delivering.window_of(event, channel))
-                if name in known:
-                    after = delivering.window_after(known[name], window, seq)
-                else:
-                    known[name], after = delivering.decide(event, channel, around[event.recipient], window, seq)
-                    fresh.append(known[name])
-                if after is not None:
-                    windows[after.id] = moved[after.id] = after
-        return fresh, known, list(moved.values())
+        await request(self._publisher, [each for each in decided.values() if each.state == "queued"])
 
     async def _circumstances(self, events: Sequence[NotificationRaised]) -> dict[str, Circumstances]:
         """What is known of each recipient now."""
         people = {event.recipient for event in events}
-        users = await self._truth.load({Ref("user", user) for user in people})
+        state = await self._truth.load({ref for user in people for ref in (Ref("user", user), Ref("channels", user))})
         now = self._clock.now_ms()
-        looking = {event.recipient for event in events if delivering.on_screen_of(event.about)}
+        around = {user: Circumstances(user_of(state, user), _channels_of(state, user), now) for user in people}
+        looking = {
+            event.recipient
+            for event in events
+            if delivering.on_screen_of(event.about) and around[event.recipient].reachable("push")
+        }
         screens = await self._focus.on_screen(looking, now) if looking else {}
-        return {user: Circumstances(user_of(users, user), screens.get(user, frozenset()), now) for user in people}
+        return around | {user: replace(around[user], on_screen=shown) for user, shown in screens.items()}
+
+
+def _decide(
+    placed: Sequence[tuple[int, NotificationRaised]],
+    around: Mapping[str, Circumstances],
+    known: Mapping[str, Delivery],
+    stored: Mapping[str, Window],
+) -> tuple[dict[str, Delivery], list[Window]]:
+    """All deliveries there are, those that are known among them, and the windows that are others after them."""
+    decided = dict(known)
+    windows = dict(stored)
+    moved: dict[str, Window] = {}
+    for seq, event in placed:
+        circumstances = around[event.recipient]
+        for channel in delivering.CHANNELS:
+            name = delivering.delivery_id(event.recipient, event.notification, channel)
+            if name in decided:
+                window = windows.get(delivering.window_id(event.recipient, channel, decided[name].group))
+                after = delivering.window_after(decided[name], window, seq)
+            else:
+                window = windows.get(delivering.window_of(event, channel, circumstances))
+                decided[name], after = delivering.decide(event, channel, circumstances, window, seq)
+            if after is not None:
+                windows[after.id] = moved[after.id] = after
+    return decided, list(moved.values())
 
 
 class KeepDeliveries:
@@ -263,12 +278,13 @@ def user_of(state: Snapshot, user: str) -> User | None:
     return found if isinstance(found, User) else None
 
 
-def _names(event: NotificationRaised) -> list[str]:
-    return [delivering.delivery_id(event.recipient, event.notification, channel) for channel in delivering.CHANNELS]
+def _channels_of(state: Snapshot, user: str) -> Channels | None:
+    found = state.get(Ref("channels", user))
+    return found if isinstance(found, Channels) else None
 
 
-def _windows(event: NotificationRaised) -> list[str]:
-    return [name for channel in delivering.GATHER_MS if (name := delivering.window_of(event, channel))]
+def _windows(event: NotificationRaised, around: Circumstances) -> list[str]:
+    return [name for channel in delivering.GATHER_MS if (name := delivering.window_of(event, channel, around))]
 
 
 def _resting_on(each: Delivery) -> list[Ref]:

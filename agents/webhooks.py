@@ -25,7 +25,7 @@ def queue_webhooks(truth: Truth, outbox: Outbox, deliveries: Deliveries, clock: 
     return Queue(
         "send-webhook" if again else "queue-webhooks",
         "webhook",
-        lambda channels: [name for name, one in channels.webhooks.items() if one.disabled_at is None],
+        Channels.called,
         truth=truth,
         outbox=outbox,
         deliveries=deliveries,

@@ -37,15 +37,13 @@ class MemoryDeliveries(Deliveries):
         return {name: self.stored[name] for name in ids if name in self.stored}
 
     async def decide(self, deliveries: Sequence[Delivery]) -> Mapping[str, Delivery]:
-        there = {}
         for each in deliveries:
             self.hook("decide")
             if each.id in self.stored:
-                there[each.id] = self.stored[each.id]
-            else:
-                self.stored[each.id] = each
+                return {each.id: self.stored[each.id]}
+            self.stored[each.id] = each
         self.hook("decided")
-        return there
+        return {}
 
     async def advance(self, moves: Sequence[Advance]) -> None:
         for move in moves:

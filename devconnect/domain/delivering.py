@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from devconnect.domain import notifications as n, preferences as p
-from devconnect.domain.model import User
+from devconnect.domain.model import Channels, User
 from devconnect.events.base import Channel, Urgency
 from devconnect.events.facts import DeliveryRequested, MailRequested, NotificationPreferences, NotificationRaised
 
@@ -35,6 +35,7 @@ class Rule(StrEnum):
     CRITICAL = "critical"
     OWN_MAIL = "own_mail"
     SWITCHED_OFF = "switched_off"
+    NOT_SET_UP = "not_set_up"
     ON_SCREEN = "on_screen"
     QUIET_HOURS = "quiet_hours"
     GATHERED = "gathered"
@@ -51,6 +52,7 @@ EXPLAINED: Mapping[Rule, str] = {
     Rule.CRITICAL: "It is about the safety of your account: that always comes, whatever the hour.",
     Rule.OWN_MAIL: "A mail of its own about this goes out at once, whatever your preferences say.",
     Rule.SWITCHED_OFF: "Your preferences say that you aren't told of this kind of thing in this way.",
+    Rule.NOT_SET_UP: "There is nowhere to send it to: no browser of yours takes push messages, or no webhook is on.",
     Rule.ON_SCREEN: "You had it on the screen of one of your devices when it came.",
     Rule.QUIET_HOURS: "It came in your quiet hours, and waits until they end.",
     Rule.GATHERED: "You were told of another of its kind just before: it waits for those that follow, to come as one.",
@@ -107,11 +109,25 @@ class Window(Struct, frozen=True, kw_only=True):
 
 
 class Circumstances(Struct, frozen=True):
-    """What is known of a person when something is decided: their account, what is on their screens, the time."""
+    """What is known of a person when something is decided: their account, where they are told of things, the time.
+
+    `on_screen` is what their devices show; it matters for push only.
+    """
 
     user: User | None
-    on_screen: frozenset[str]
+    channels: Channels | None
     now: int
+    on_screen: frozenset[str] = frozenset()
+
+    def reachable(self, channel: Channel) -> bool:
+        """Whether there is anywhere to send it to."""
+        match channel:
+            case "push":
+                return self.channels is not None and bool(self.channels.push)
+            case "webhook":
+                return self.channels is not None and bool(self.channels.called())
+            case _:
+                return True
 
 
 def delivery_id(user: str, notification: str, channel: Channel) -> str:
@@ -136,10 +152,12 @@ def on_screen_of(about: Mapping[str, str]) -> str:
     return f"conversation:{about['conversation']}" if "conversation" in about else ""
 
 
-def window_of(raised: NotificationRaised, channel: Channel) -> str:
-    """The window that a notification falls in by a channel; "" for none."""
+def window_of(raised: NotificationRaised, channel: Channel, around: Circumstances) -> str:
+    """The window that a notification falls in by a channel; "" for none, as where it isn't sent at all."""
     group = group_of(raised.kind, raised.about) if channel in GATHER_MS else ""
-    return window_id(raised.recipient, channel, group) if group else ""
+    if not group or _alone(raised, channel, around)[0] not in ("queued", "held"):
+        return ""
+    return window_id(raised.recipient, channel, group)
 
 
 def decide(
@@ -182,7 +200,7 @@ def _alone(raised: NotificationRaised, channel: Channel, around: Circumstances) 
     if around.now - raised.at > STALE_MS:
         return "skipped", Rule.TOO_OLD, 0
     if kind in n.CRITICAL:
-        return ("skipped", Rule.OWN_MAIL, 0) if channel == "email" else ("queued", Rule.CRITICAL, 0)
+        return _critical(channel, around)
     refused = _refused(raised, channel, around, user)
     if refused is not None:
         return "skipped", refused, 0
@@ -190,11 +208,19 @@ def _alone(raised: NotificationRaised, channel: Channel, around: Circumstances) 
     return ("held", Rule.QUIET_HOURS, until) if until is not None else ("queued", Rule.WANTED, 0)
 
 
+def _critical(channel: Channel, around: Circumstances) -> tuple[State, Rule, int]:
+    if channel == "email":
+        return "skipped", Rule.OWN_MAIL, 0
+    return ("queued", Rule.CRITICAL, 0) if around.reachable(channel) else ("skipped", Rule.NOT_SET_UP, 0)
+
+
 def _refused(raised: NotificationRaised, channel: Channel, around: Circumstances, user: User) -> Rule | None:
     """Why it is not sent at all, if it isn't."""
     preferences = user.notification_preferences
     if not p.wants(preferences, raised.kind, channel):
         return Rule.SWITCHED_OFF
+    if not around.reachable(channel):
+        return Rule.NOT_SET_UP
     if channel == "push" and on_screen_of(raised.about) in around.on_screen:
         return Rule.ON_SCREEN
     if channel == "email":

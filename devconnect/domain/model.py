@@ -98,6 +98,10 @@ class Channels(Document, frozen=True, kw_only=True):
     push: dict[str, PushSubscription]
     webhooks: dict[str, Webhook]
 
+    def called(self) -> list[str]:
+        """The webhooks that aren't switched off."""
+        return [name for name, one in self.webhooks.items() if one.disabled_at is None]
+
 
 #: What is between two people; "removed" is what was taken back or ended, "none" what never was.
 ConnectionState = Literal["none", "requested", "ignored", "accepted", "rejected", "removed"]

@@ -31,7 +31,7 @@ class Deliveries(Protocol):
         """Those of these deliveries that were decided."""
 
     async def decide(self, deliveries: Sequence[Delivery]) -> Mapping[str, Delivery]:
-        """Keep each (each is there once) unless it was decided before; returns those that were, as they are."""
+        """Keep these (each is there once), in order, up to one that was decided before: that is returned, as it is."""
 
     async def advance(self, moves: Sequence[Advance]) -> None:
         """Say what the channels have done; of a delivery that isn't there nothing."""

@@ -29,7 +29,7 @@ from devconnect.events.topics import (
 from devconnect.ports.deliveries import Advance
 from tests.delivery_fakes import MemoryDeliveries, MemoryDigests, MemoryFocus, MemoryOccasions
 from tests.fakes import CrashError, Hook, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
-from tests.unit.test_delivering import EVERYTHING, HOUR, NIGHT, NOW, a_user, prefers, raised
+from tests.unit.test_delivering import EVERYTHING, HOUR, NIGHT, NOW, SET_UP, a_user, prefers, raised
 
 
 class Desk:
@@ -51,6 +51,7 @@ class Desk:
         self.due = SendDue(deliveries=self.deliveries, **ports)
         self.digest = RaiseDigests(digests=self.digests, **ports)
         self.is_so(user or a_user())
+        self.is_so(SET_UP)
 
     def is_so(self, document: AnyDocument) -> None:
         self.truth.documents[ref_of(document)] = document

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from devconnect.domain import delivering as d, notifications as n
 from devconnect.domain.delivering import Circumstances, Rule
-from devconnect.domain.model import User
+from devconnect.domain.model import Channels, PushSubscription, User, Webhook
 from devconnect.events import facts as f
 from devconnect.events.base import Channel
 from tests.delivery_fakes import a_delivery
@@ -18,6 +18,10 @@ HOUR = 3_600_000
 ALL_ON = f.Switches(email=True)
 EVERYTHING = f.KindSwitches(**dict.fromkeys(f.KindSwitches.__struct_fields__, ALL_ON))
 NIGHT = f.QuietHours(start="11:00", end="13:30")
+#: Bob's: a browser and a webhook.
+BROWSER = PushSubscription(endpoint="https://push.example", p256dh="k", auth="a", session="s", created_at=1)
+WEBHOOK = Webhook(url="https://hook.example", created_at=1)
+SET_UP = Channels(id="bob", seq=1, push={"p": BROWSER}, webhooks={"w": WEBHOOK})
 TELLING: tuple[Channel, ...] = ("push", "email", "webhook")
 
 
@@ -60,9 +64,15 @@ def raised(kind: str = n.NEW_MESSAGE, number: int = 0, **fields: Any) -> f.Notif
 
 
 def decided(
-    event: f.NotificationRaised, channel: Channel, user: User | None, *, now: int = NOW, screen: str = ""
+    event: f.NotificationRaised,
+    channel: Channel,
+    user: User | None,
+    *,
+    channels: Channels | None = SET_UP,
+    now: int = NOW,
+    screen: str = "",
 ) -> tuple[str, Rule, int]:
-    around = Circumstances(user, frozenset((screen,) if screen else ()), now)
+    around = Circumstances(user, channels, now, frozenset((screen,) if screen else ()))
     made, _ = d.decide(event, channel, around, None, 1)
     return made.state, made.rule, made.due
 
@@ -81,6 +91,19 @@ def test_what_is_in_the_list_is_there() -> None:
 def test_what_is_switched_off_is_not_sent(channel: Channel) -> None:
     off = replace(EVERYTHING, message_received=replace(ALL_ON, **{channel: False}))
     assert decided(raised(), channel, prefers(kinds=off)) == ("skipped", Rule.SWITCHED_OFF, 0)
+
+
+@pytest.mark.parametrize("kind", [n.NEW_MESSAGE, n.PASSWORD_CHANGED])
+def test_what_has_nowhere_to_go_is_asked_for_nowhere(kind: str) -> None:
+    off = replace(SET_UP, push={}, webhooks={"w": replace(WEBHOOK, disabled_at=NOW)})
+    for channels in (None, off):
+        for channel in ("push", "webhook"):
+            assert decided(raised(kind), channel, a_user(), channels=channels) == ("skipped", Rule.NOT_SET_UP, 0)  # type: ignore[arg-type]  # two of them
+        assert decided(raised(n.NEW_MESSAGE), "email", a_user(), channels=channels)[1] == Rule.WANTED
+    [off_too] = {
+        decided(raised(), "push", prefers(kinds=f.KindSwitches(message_received=f.Switches(push=False))), channels=None)
+    }
+    assert off_too[1] == Rule.SWITCHED_OFF, "what somebody has said comes before what they haven't"
 
 
 def test_what_is_on_screen_makes_no_push_and_goes_everywhere_else() -> None:
@@ -137,7 +160,7 @@ def test_nobody_is_told_of_anything_once_the_account_is_closed(user: User | None
 def test_what_follows_a_first_one_is_gathered_into_one_that_is_held_until_the_window_ends() -> None:
     window, found = None, []
     for number in range(4):
-        around = Circumstances(a_user(), frozenset(), NOW + number * 1_000)
+        around = Circumstances(a_user(), SET_UP, NOW + number * 1_000)
         made, after = d.decide(raised(number=number), "push", around, window, number + 1)
         window = after or window
         found.append(made)
@@ -150,14 +173,14 @@ def test_what_follows_a_first_one_is_gathered_into_one_that_is_held_until_the_wi
 
 def test_in_quiet_hours_what_follows_is_counted_in_the_first() -> None:
     user = prefers(quiet_hours=NIGHT)
-    first, window = d.decide(raised(), "push", Circumstances(user, frozenset(), NOW), None, 1)
-    second, after = d.decide(raised(number=1), "push", Circumstances(user, frozenset(), NOW + HOUR), window, 2)
+    first, window = d.decide(raised(), "push", Circumstances(user, SET_UP, NOW), None, 1)
+    second, after = d.decide(raised(number=1), "push", Circumstances(user, SET_UP, NOW + HOUR), window, 2)
     assert (first.state, second.state, second.into, after) == ("held", "skipped", first.id, None)
 
 
 def test_a_window_that_ends_in_quiet_hours_lasts_until_they_end() -> None:
     window = d.Window(id="bob:push:conversation:ann.bob", seq=1, ends=NOW + 1_000, opener="first")
-    around = Circumstances(prefers(quiet_hours=NIGHT), frozenset(), NOW)
+    around = Circumstances(prefers(quiet_hours=NIGHT), SET_UP, NOW)
     made, after = d.decide(raised(), "push", around, window, 2)
     assert (made.rule, made.due, made.opener) == (Rule.QUIET_HOURS, NOW + HOUR + HOUR // 2, "first")
     assert after is not None

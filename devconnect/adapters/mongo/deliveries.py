@@ -45,9 +45,9 @@ class MongoDeliveries:
             return {fields["_id"]: _delivery(fields) for fields in await _by_id(self._table, ids)}
 
     async def decide(self, deliveries: Sequence[Delivery]) -> Mapping[str, Delivery]:
-        """Keep each unless it was decided before; returns those that were, as they are."""
+        """Keep these, in order, up to one that was decided before: that is returned, as it is."""
         async with reaching(self._within):
-            there = await insert_absent(self._table, [_fields(each) for each in deliveries])
+            there = await insert_absent(self._table, [_fields(each) for each in deliveries], ordered=True)
             found = {fields["_id"]: _delivery(fields) for fields in await _by_id(self._table, there)}
         if len(found) < len(there):  # taken, but not by a majority yet
             raise UnavailableError("MongoDB: deliveries that were decided can't be read yet")
