@@ -8,6 +8,9 @@ from devconnect.adapters.redis.inbox import RedisInboxFeed
 from devconnect.events.topics import INBOX_EVENTS
 from workers.runtime import Worker, main
 
+#: Batches at a time: whoever is told of something isn't held up by what is being kept of others.
+LANES = 4
+
 
 def wire(worker: Worker) -> None:
     """One agent."""
@@ -15,6 +18,7 @@ def wire(worker: Worker) -> None:
     worker.add(
         INBOX_EVENTS,
         FillInboxes(RedisInboxFeed(worker.redis, kept), MongoInboxStore(worker.mongo, kept), worker.metrics),
+        lanes=LANES,
     )
 
 

@@ -18,6 +18,7 @@ class Handler:
         self.calls: list[list[Batch]] = []
         self.error: BaseException | None = None
         self.at_work = 0
+        self.lanes = 1
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.crashes: list[BaseException] = []
@@ -25,7 +26,7 @@ class Handler:
     async def handle(self, batches: Sequence[Batch]) -> None:
         self.calls.append(list(batches))
         self.at_work += 1
-        assert self.at_work == 1
+        assert self.at_work <= self.lanes
         try:
             await self.go_on.wait()
             if self.error is not None:
@@ -99,6 +100,67 @@ async def test_the_batches_of_a_partition_come_in_order(handler: Handler, gather
         await gatherer.put(batch)
     await until(lambda: all(batch.acknowledged for batch in batches))
     assert [batch for call in handler.calls for batch in call] == batches
+
+
+async def test_with_lanes_a_partition_waits_for_its_own_work_and_for_no_other_s(handler: Handler) -> None:
+    handler.lanes = 2
+    gatherer = Gatherer(handler.handle, handler.crash, lanes=2)
+    handler.go_on.clear()
+    first, second, other, third = a_batch(0), a_batch(1), a_batch(0, partition=1), a_batch(0, partition=2)
+    await gatherer.put(first)
+    await until(lambda: len(handler.calls) == 1)
+    await gatherer.put(second)
+    await gatherer.put(other)
+    await until(lambda: len(handler.calls) == 2)
+    await gatherer.put(third)
+    await turns()
+    assert handler.calls == [[first], [other]]
+    handler.go_on.set()
+    await until(lambda: all(batch.acknowledged for batch in (first, second, other, third)))
+    assert sorted(handler.calls[2:], key=len) == [[second, third]]
+    await gatherer.stop()
+
+
+async def test_with_lanes_a_partition_s_batches_are_in_order_whatever_each_takes() -> None:
+    done: list[Batch] = []
+    at_work: set[int] = set()
+
+    async def handle(batches: Sequence[Batch]) -> None:
+        partitions = {batch.partition for batch in batches}
+        assert not partitions & at_work
+        at_work.update(partitions)
+        await turns(batches[0].first_offset % 7)
+        done.extend(batches)
+        at_work.difference_update(partitions)
+
+    gatherer = Gatherer(handle, Handler().crash, lanes=3)
+    batches = [a_batch(number, partition=number % 5) for number in range(100)]
+    for number, batch in enumerate(batches):
+        await turns(number % 3)
+        await gatherer.put(batch)
+    await until(lambda: all(batch.acknowledged for batch in batches))
+    for partition in range(5):
+        own = [batch for batch in done if batch.partition == partition]
+        assert own == sorted(own, key=lambda batch: batch.first_offset)
+    await gatherer.stop()
+
+
+async def test_with_lanes_an_error_hands_over_nothing_more_and_lets_what_is_at_work_be_done(handler: Handler) -> None:
+    handler.lanes = 2
+    gatherer = Gatherer(handler.handle, handler.crash, lanes=2)
+    handler.go_on.clear()
+    batches = [a_batch(0, partition=number) for number in range(3)]
+    for batch in batches[:2]:
+        await gatherer.put(batch)
+        await turns()
+    await gatherer.put(batches[2])
+    handler.error = ValueError("can't")
+    handler.go_on.set()
+    await until(lambda: len(handler.crashes) == 2)
+    await turns()
+    assert handler.calls == [[batches[0]], [batches[1]]]
+    assert [batch.acknowledged for batch in batches] == [0, 0, 0]
+    await gatherer.stop()
 
 
 async def test_no_more_are_asked_for_than_there_is_room_for_and_nothing_that_comes_waits_outside(
