@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from agents.notifications import Telling
 from devconnect.adapters.mongo.deliveries import RANKS
 from devconnect.domain.delivering import CHANNELS, Delivery, Rule, State, Window, delivery_id
+from devconnect.domain.model import Channels, PushSubscription, Webhook
 from devconnect.events.base import Channel
 from devconnect.ports.deliveries import (
     Advance,
@@ -21,6 +22,10 @@ from devconnect.ports.deliveries import (
 from devconnect.ports.focus import Focus
 from tests.fakes import Hook, MemoryTruth, no_hook
 
+#: Bob's: a browser and a webhook.
+BROWSER = PushSubscription(endpoint="https://push.example", p256dh="k", auth="a", session="s", created_at=1)
+WEBHOOK = Webhook(url="https://hook.example", created_at=1)
+SET_UP = Channels(id="bob", seq=1, push={"p": BROWSER}, webhooks={"w": WEBHOOK})
 _OPEN: tuple[State, ...] = ("queued", "sent", "delivered")
 
 

@@ -28,7 +28,7 @@ from devconnect.events.topics import USER_COMMANDS, user_commands
 from devconnect.ports.delivery import ForbiddenError, UnreachableError
 from devconnect.push.vapid import Vapid, new_private_key
 from devconnect.webhook_secrets import WebhookSecrets
-from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
+from tests.contract.mongo_fixtures import NOON, a_user, db, ended, mongo_server
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
 from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
 
@@ -142,9 +142,7 @@ async def house(db: Database) -> AsyncIterator[House]:
     await receiver.start()
     found = House(db, receiver)
     yield found
-    for task in found.senders:
-        task.cancel()
-    await asyncio.gather(*found.senders, return_exceptions=True)
+    await ended(*found.senders)
     for outbound in found.outbounds:
         await outbound.close()
     await receiver.stop()
@@ -263,8 +261,7 @@ async def test_a_message_that_is_repeated_after_a_crash_has_the_topic_of_the_fir
     await house.ask("d1")
     task = house.send(outbox=_Unnoted(house.outbox))
     await until(lambda: len(house.receiver.taken) == 1, "the message")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ended(task)
     house.clock.now = NOON + 60_000
     house.send()
     await until(is_in(house, "d1", "sent"), "the repetition")

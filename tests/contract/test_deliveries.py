@@ -34,7 +34,7 @@ from devconnect.events.topics import (
 from devconnect.ports.deliveries import Advance, DueDigest, Schedule
 from tests.contract.mongo_fixtures import NOON, a_notification, a_user, db, mongo_server
 from tests.contract.redis_fixtures import client, servers
-from tests.delivery_fakes import a_delivery
+from tests.delivery_fakes import SET_UP, a_delivery
 from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
 
 __all__ = ["client", "db", "mongo_server", "servers"]
@@ -53,7 +53,10 @@ async def test_the_first_decision_stays(db: Database) -> None:
     deliveries = MongoDeliveries(db)
     first, other = a_delivery(), a_delivery(notification="1700000000001-x")
     assert await deliveries.decide([first]) == {}
-    assert await deliveries.decide([replace(first, rule=Rule.ON_SCREEN, state="skipped"), other]) == {first.id: first}
+    again = replace(first, rule=Rule.ON_SCREEN, state="skipped")
+    assert await deliveries.decide([again, other]) == {first.id: first}
+    assert await deliveries.find([first.id, other.id]) == {first.id: first}, "what follows may rest on it"
+    assert await deliveries.decide([other, again]) == {first.id: first}
     assert await deliveries.find([first.id, other.id, "nothing"]) == {first.id: first, other.id: other}
     assert await deliveries.decide([]) == await deliveries.find([]) == {}
 
@@ -254,7 +257,7 @@ async def test_messages_of_one_conversation_are_told_of_in_two_and_each_can_be_a
 ) -> None:
     await ensure_indexes(db)
     whole = Whole(db, client)
-    await whole.truth.save([a_user("bob"), a_user("ada")])
+    await whole.truth.save([a_user("bob"), a_user("ada"), SET_UP])
     for number in range(4):
         await whole.happens(said(number))
         whole.clock.now += 1_000
@@ -277,7 +280,7 @@ async def test_quiet_hours_hold_a_push_until_they_end_unless_it_is_seen(db: Data
     whole = Whole(db, client)
     # NOON of these samples is 22:13 UTC.
     quiet = f.NotificationPreferences(quiet_hours=f.QuietHours(start="22:00", end="07:00"))
-    await whole.truth.save([replace(a_user("bob"), notification_preferences=quiet)])
+    await whole.truth.save([replace(a_user("bob"), notification_preferences=quiet), SET_UP])
     await whole.happens(said(0), replace(said(1), conversation="bob.eve", sender="eve"))
     await whole.happens(f.PasswordChanged(id="p.0", seq=1, at=NOON, user="bob"))
     assert [name.split(":")[1] for name in whole.pushes()] == [f"{NOON:013d}-p.0"], "what is critical passes"
@@ -295,7 +298,7 @@ async def test_quiet_hours_hold_a_push_until_they_end_unless_it_is_seen(db: Data
 
 async def test_nothing_is_pushed_of_what_is_on_screen(db: Database, client: Client) -> None:
     whole = Whole(db, client)
-    await whole.truth.save([a_user("bob")])
+    await whole.truth.save([a_user("bob"), SET_UP])
     await RedisFocus(client).look_at("bob", "phone", "conversation:ada.bob", 4_000_000_000_000)
     await whole.happens(said(0))
     assert whole.pushes() == {}
@@ -324,7 +327,7 @@ async def test_a_database_that_fails_in_the_middle_changes_nothing_of_what_is_de
     db: Database, client: Client, fails_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Whole(db, client)
-    await whole.truth.save([a_user("bob")])
+    await whole.truth.save([a_user("bob"), SET_UP])
     await whole.happens(said(0))
     method = {"decide": "decide", "windows": "put_windows"}[fails_at]
     real, failures = getattr(whole.deliveries, method), [ConnectionError("gone")]

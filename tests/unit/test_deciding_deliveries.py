@@ -27,9 +27,9 @@ from devconnect.events.topics import (
     notification_events,
 )
 from devconnect.ports.deliveries import Advance
-from tests.delivery_fakes import MemoryDeliveries, MemoryDigests, MemoryFocus, MemoryOccasions
+from tests.delivery_fakes import SET_UP, MemoryDeliveries, MemoryDigests, MemoryFocus, MemoryOccasions
 from tests.fakes import CrashError, Hook, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, MemoryTruth
-from tests.unit.test_delivering import EVERYTHING, HOUR, NIGHT, NOW, SET_UP, a_user, prefers, raised
+from tests.unit.test_delivering import EVERYTHING, HOUR, NIGHT, NOW, a_user, prefers, raised
 
 
 class Desk:

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from devconnect.domain import delivering as d, notifications as n
 from devconnect.domain.delivering import Circumstances, Rule
-from devconnect.domain.model import Channels, PushSubscription, User, Webhook
+from devconnect.domain.model import Channels, User
 from devconnect.events import facts as f
 from devconnect.events.base import Channel
-from tests.delivery_fakes import a_delivery
+from tests.delivery_fakes import SET_UP, WEBHOOK, a_delivery
 
 #: A Thursday in November 2026, 12:00 UTC.
 NOW = 1_795_694_400_000
@@ -18,10 +18,6 @@ HOUR = 3_600_000
 ALL_ON = f.Switches(email=True)
 EVERYTHING = f.KindSwitches(**dict.fromkeys(f.KindSwitches.__struct_fields__, ALL_ON))
 NIGHT = f.QuietHours(start="11:00", end="13:30")
-#: Bob's: a browser and a webhook.
-BROWSER = PushSubscription(endpoint="https://push.example", p256dh="k", auth="a", session="s", created_at=1)
-WEBHOOK = Webhook(url="https://hook.example", created_at=1)
-SET_UP = Channels(id="bob", seq=1, push={"p": BROWSER}, webhooks={"w": WEBHOOK})
 TELLING: tuple[Channel, ...] = ("push", "email", "webhook")
 
 
