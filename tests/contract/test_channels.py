@@ -419,3 +419,26 @@ async def test_nobody_is_followed_elsewhere_and_little_is_read(house: House) -> 
         house.receiver.hanging.add("one")
         with pytest.raises(UnreachableError, match="no answer within 2 s"):
             await outbound.post(house.receiver.url("one"), b"", {})
+
+
+@pytest.mark.parametrize("then", ["silence", "end"])
+async def test_an_answer_counts_by_its_status_though_its_text_does_not_come(then: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        if then == "silence":
+            await reader.read()  # until the other side has gone
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, Outbound(private=True, within=0.5, now=time.time) as outbound:
+        assert (await outbound.post(url, b"", {})).status == 200
+
+
+async def test_a_retry_after_that_is_no_time_asks_for_nothing(house: House) -> None:
+    house.receiver.answers["one"] = [503]
+    house.receiver.headers = {"Retry-After": f"Mon, 01 Jan 2024 00:00:00 +{9**20}"}
+    async with Outbound(private=True, within=2.0, now=time.time) as outbound:
+        answer = await outbound.post(house.receiver.url("one"), b"", {})
+    assert (answer.status, answer.retry_after) == (503, None)
