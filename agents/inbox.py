@@ -8,6 +8,7 @@ from devconnect.events.topics import inbox_events
 from devconnect.ports import metrics as m
 from devconnect.ports.inbox import InboxFeed, InboxStore, Kept, Placed, ResetError, UnseededError
 from devconnect.ports.metrics import Metrics
+from devconnect.ports.truth import UnavailableError
 
 #: Entries that one inbox gets at a time: fewer than are held, so that what isn't kept yet is always held.
 MOST = 250
@@ -49,7 +50,8 @@ class FillInboxes:
             except ResetError as error:
                 await self._store.renew(error.users)
                 await self._feed.seed(await self._store.heads(error.users))
-        raise RuntimeError("inboxes are lost as soon as they are held")
+        # No record's fault: one that was put aside could never be put in later.
+        raise UnavailableError("inboxes are lost as soon as they are held: is Redis started again and again, or full?")
 
 
 def _chunks(slices: Sequence[Slice[InboxEntry]]) -> Iterator[list[Placed]]:

@@ -149,11 +149,11 @@ class MemoryFocus(Focus):
     def __init__(self) -> None:
         self.looks: dict[tuple[str, str], tuple[str, int]] = {}
 
-    async def look_at(self, user: str, session: str, what: str, until: int) -> None:
-        self.looks[user, session] = what, until
+    async def look_at(self, user: str, device: str, what: str, until: int) -> None:
+        self.looks[user, device] = what, until
 
-    async def look_away(self, user: str, session: str) -> None:
-        self.looks.pop((user, session), None)
+    async def look_away(self, user: str, device: str) -> None:
+        self.looks.pop((user, device), None)
 
     async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
         return {

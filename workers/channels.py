@@ -30,8 +30,11 @@ def run_channels(worker: Worker) -> None:
     settings = worker.settings
     signing, secrets = vapid(settings), WebhookSecrets(id_secret(settings))
 
-    async def send(way: Way, outbound: Outbound) -> None:
-        async with outbound:
+    def outbound() -> Outbound:
+        return Outbound(private=settings.outbound_private, now=lambda: clock.now_ms() / 1000)
+
+    async def send(way: Way, to: Outbound) -> None:
+        async with to:
             sender = Sender(
                 way,
                 outbox=outbox,
@@ -44,26 +47,22 @@ def run_channels(worker: Worker) -> None:
             await sender.run()
 
     def start() -> None:
-        to_browsers, to_servers = _outbound(settings.outbound_private), _outbound(settings.outbound_private)
+        to_browsers, to_servers = outbound(), outbound()
         ways: list[tuple[Way, Outbound]] = [
             (PushWay(WebPush(to_browsers, signing, clock), clock), to_browsers),
             (WebhookWay(Webhooks(to_servers, secrets, clock)), to_servers),
         ]
-        for way, outbound in ways:
-            worker.background(asyncio.create_task(send(way, outbound), name=f"send-{way.channel}"))
+        for way, to in ways:
+            worker.background(asyncio.create_task(send(way, to), name=f"send-{way.channel}"))
 
     worker.on_start(start)
 
 
-def _outbound(private: bool) -> Outbound:
-    clock = SystemClock()
-    return Outbound(private=private, now=lambda: clock.now_ms() / 1000)
-
-
 def resend(db: Database) -> list[Step[Any]]:
-    """What has dead letters sent again, by the workers."""
+    """What has the workers send what is a dead letter: since it was given up, or never came as far as the outbox."""
     truth, outbox, deliveries, clock = MongoTruth(db), MongoOutbox(db), MongoDeliveries(db), SystemClock()
     return [
-        queue_push(truth, outbox, deliveries, clock, again=True),
-        queue_webhooks(truth, outbox, deliveries, clock, again=True),
+        make(truth, outbox, deliveries, clock, again=again)
+        for make in (queue_push, queue_webhooks)
+        for again in (True, False)
     ]

@@ -9,7 +9,7 @@ VERIFY_EMAIL = "verify_email"
 RESET_PASSWORD = "reset_password"  # noqa: S105  # a kind of mail
 PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of mail
 EMAIL_CHANGED = "email_changed"
-#: Mails that tell of notifications: each kind can be unsubscribed from, and goes to proven addresses only.
+#: Mails that can be done without: each kind can be unsubscribed from, and goes to proven addresses only.
 NOTIFYING = (n.NEW_REQUEST, n.REQUEST_ACCEPTED, n.NEW_MESSAGE, n.WELCOME, n.SUGGESTIONS, n.DIGEST)
 
 HOUR_MS = 3_600_000

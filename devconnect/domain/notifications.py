@@ -16,8 +16,12 @@ PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a kind of notification
 EMAIL_CHANGED = "email_changed"
 #: About the safety of the account: nothing holds these up, and nobody switches them off.
 CRITICAL = frozenset((PASSWORD_CHANGED, EMAIL_CHANGED))
-#: What a digest tells of.
-DIGESTED = frozenset((NEW_REQUEST, REQUEST_ACCEPTED, NEW_MESSAGE, *CRITICAL))
+#: What a digest counts, in this order, and what that is called there. Of what is critical a mail of its own has told.
+DIGESTED = {
+    NEW_REQUEST: "requests to connect",
+    REQUEST_ACCEPTED: "new connections",
+    NEW_MESSAGE: "messages",
+}
 FEED = "/v1/feed"
 DAY_MS = 24 * 3600 * 1000
 

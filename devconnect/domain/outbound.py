@@ -56,4 +56,6 @@ def _may_be_public(host: str) -> bool:
         return is_public(host)
     except ValueError:
         name = host.rstrip(".").lower()
-        return "." in name and not name.endswith((".localhost", ".local", ".internal"))
+        above, _, last = name.rpartition(".")
+        # What ends in a number is an IPv4 address to many a program, however it is written: 127.1, 0x7f.0.0.1.
+        return bool(above) and last[:1].isalpha() and last not in ("localhost", "local", "internal")

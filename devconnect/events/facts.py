@@ -60,15 +60,16 @@ class KindSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     digest: Switches = Switches(in_app=False, push=False, email=True, webhook=False)
 
 
-#: A time of day.
+#: A time of day; of this length, since a line break may stand before a `$`.
 CLOCK = "^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"
+CLOCK_LENGTH = 5
 
 
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """From `start` to `end` each day, "HH:MM" of the person's clock; past midnight where `end` is the earlier one."""
 
-    start: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, examples=["22:30"])]
-    end: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, examples=["07:00"])]
+    start: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, max_length=CLOCK_LENGTH, examples=["22:30"])]
+    end: Annotated[str, Meta(description="HH:MM", pattern=CLOCK, max_length=CLOCK_LENGTH, examples=["07:00"])]
 
 
 class Digest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

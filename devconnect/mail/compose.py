@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from devconnect.domain import notifications as n
-from devconnect.domain.mail import EMAIL_CHANGED, PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL
+from devconnect.domain.mail import EMAIL_CHANGED, NOTIFYING, PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL
 from devconnect.events.facts import MailRequested
 from devconnect.links import Links, Purpose
 from devconnect.ports.mail import Mail
@@ -17,16 +17,8 @@ class Kind(NamedTuple):
 
     subject: str
     purpose: Purpose | None = None
-    #: Whether it can be unsubscribed from.
-    muted: bool = False
 
 
-#: What a digest counts, in `about`, and what it is called there.
-DIGEST_ROWS = (
-    (n.NEW_REQUEST, "requests to connect"),
-    (n.REQUEST_ACCEPTED, "new connections"),
-    (n.NEW_MESSAGE, "messages"),
-)
 #: How long a link that unsubscribes is good: mails are read late.
 UNSUBSCRIBE_MS = 365 * 86_400_000
 
@@ -36,13 +28,13 @@ KINDS: dict[str, Kind] = {
     RESET_PASSWORD: Kind("Choose a new password", "reset-password"),
     PASSWORD_CHANGED: Kind("Your password was changed"),
     EMAIL_CHANGED: Kind("Your e-mail address was changed"),
-    n.NEW_REQUEST: Kind("Somebody would like to connect", muted=True),
-    n.REQUEST_ACCEPTED: Kind("You have a new connection", muted=True),
-    n.NEW_MESSAGE: Kind("You have a new message", muted=True),
-    n.WELCOME: Kind("Welcome", muted=True),
+    n.NEW_REQUEST: Kind("Somebody would like to connect"),
+    n.REQUEST_ACCEPTED: Kind("You have a new connection"),
+    n.NEW_MESSAGE: Kind("You have a new message"),
+    n.WELCOME: Kind("Welcome"),
     n.WEBHOOK_DISABLED: Kind("A webhook of yours was switched off"),
-    n.SUGGESTIONS: Kind("People whom you may like to meet", muted=True),
-    n.DIGEST: Kind("What you haven't read yet", muted=True),
+    n.SUGGESTIONS: Kind("People whom you may like to meet"),
+    n.DIGEST: Kind("What you haven't read yet"),
 }
 
 
@@ -69,7 +61,7 @@ class Composer:
         kind = KINDS.get(request.kind)
         if kind is None:
             raise ValueError(f"no mail is called {request.kind}")
-        unsubscribe = self._unsubscribe(request, to) if kind.muted else ""
+        unsubscribe = self._unsubscribe(request, to) if request.kind in NOTIFYING else ""
         words = {
             "name": name,
             "subject": kind.subject,
@@ -80,7 +72,7 @@ class Composer:
             "other": other or "Somebody",
             "count": request.count,
             "about": request.about,
-            "digest_rows": DIGEST_ROWS,
+            "digested": n.DIGESTED,
             "unsubscribe": unsubscribe,
         }
         return Mail(

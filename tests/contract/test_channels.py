@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from agents.delivering import Sender
 from agents.processing import Slice
 from agents.push import PushWay, queue_push
+from agents.retrying import Retry
 from agents.webhooks import WebhookWay, queue_webhooks
 from devconnect.adapters.http.client import Outbound
 from devconnect.adapters.http.push import WebPush
@@ -22,15 +23,27 @@ from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
 from devconnect.adapters.mongo.outbox import MongoOutbox
 from devconnect.adapters.mongo.truth import MongoTruth
 from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, WEBHOOK_WAITS
+from devconnect.domain.letters import Letter, Name
 from devconnect.domain.model import Channels, Login, Logins, Webhook
 from devconnect.events.facts import DeliveryRequested
-from devconnect.events.topics import USER_COMMANDS, user_commands
+from devconnect.events.topics import USER_COMMANDS, delivery_requests, user_commands
 from devconnect.ports.delivery import ForbiddenError, UnreachableError
 from devconnect.push.vapid import Vapid, new_private_key
 from devconnect.webhook_secrets import WebhookSecrets
 from tests.contract.mongo_fixtures import NOON, a_user, db, ended, mongo_server
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
-from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
+from tests.delivery_fakes import telling
+from tests.fakes import (
+    ManualClock,
+    MemoryListings,
+    MemoryMetrics,
+    MemoryProjections,
+    MemoryPublisher,
+    MemoryRecord,
+    MemoryRelations,
+    MemoryTruth,
+)
+from workers.channels import resend
 
 __all__ = ["db", "mongo_server"]
 
@@ -333,6 +346,23 @@ async def test_a_webhook_that_fails_is_a_dead_letter_after_hours_and_can_be_call
     await until(is_in(house, "d1", "delivered"), "the letter, sent again")
 
 
+@pytest.mark.parametrize("agent", ["queue-push", "send-push", "queue-webhooks", "send-webhook"])
+async def test_a_request_that_never_came_into_the_outbox_is_in_it_after_a_retry(house: House, agent: str) -> None:
+    await house.know(push={"t1": "one"}, webhooks={"t1": "two"})
+    soon, channel = round(time.time() * 1000) + HOUR_MS, "push" if "push" in agent else "webhook"
+    request = DeliveryRequested(
+        id="d1", user="ada", channel=channel, notification="n1", kind="welcome", at=NOON, expires_at=soon
+    )
+    value = delivery_requests.encode(request)
+    letter = Letter(name=Name(f"{channel}-requests", 3, 7, agent), cause="why", at=1, key=b"ada", value=value)
+    truth = MemoryTruth()
+    stores: Any = (MemoryPublisher(), MemoryProjections(), MemoryListings(), MemoryRelations(truth))
+    retry = Retry(telling(truth), *stores, *resend(house.db))
+    for _ in range(2):
+        await retry(letter)
+    assert (await house.parcel("d1", "t1"))["state"] == "queued"
+
+
 async def test_a_webhook_that_has_failed_for_days_is_switched_off(house: House) -> None:
     await house.know(webhooks={"w1": "hook", "w2": "well"})
     house.receiver.answers["hook"] = [500]
@@ -416,3 +446,26 @@ async def test_nobody_is_followed_elsewhere_and_little_is_read(house: House) -> 
         house.receiver.hanging.add("one")
         with pytest.raises(UnreachableError, match="no answer within 2 s"):
             await outbound.post(house.receiver.url("one"), b"", {})
+
+
+@pytest.mark.parametrize("then", ["silence", "end"])
+async def test_an_answer_counts_by_its_status_though_its_text_does_not_come(then: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        if then == "silence":
+            await reader.read()  # until the other side has gone
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, Outbound(private=True, within=0.5, now=time.time) as outbound:
+        assert (await outbound.post(url, b"", {})).status == 200
+
+
+async def test_a_retry_after_that_is_no_time_asks_for_nothing(house: House) -> None:
+    house.receiver.answers["one"] = [503]
+    house.receiver.headers = {"Retry-After": f"Mon, 01 Jan 2024 00:00:00 +{9**20}"}
+    async with Outbound(private=True, within=2.0, now=time.time) as outbound:
+        answer = await outbound.post(house.receiver.url("one"), b"", {})
+    assert (answer.status, answer.retry_after) == (503, None)

@@ -150,13 +150,13 @@ class MemoryFocus(Focus):
         self.looks: dict[tuple[str, str], tuple[str, int]] = {}
         self.down = False
 
-    async def look_at(self, user: str, session: str, what: str, until: int) -> None:
+    async def look_at(self, user: str, device: str, what: str, until: int) -> None:
         if self.down:
             raise UnavailableError("Redis is down")
-        self.looks[user, session] = (what, until)
+        self.looks[user, device] = (what, until)
 
-    async def look_away(self, user: str, session: str) -> None:
-        self.looks.pop((user, session), None)
+    async def look_away(self, user: str, device: str) -> None:
+        self.looks.pop((user, device), None)
 
     async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
         return {user: frozenset(what for (of, _), (what, _) in self.looks.items() if of == user) for user in users}

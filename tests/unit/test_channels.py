@@ -74,6 +74,11 @@ def test_private_urls_and_http_are_for_development_alone() -> None:
     assert trouble("https://example.com/" + "x" * 1000, private=True)
 
 
+@pytest.mark.parametrize("host", ["127.1", "0177.0.0.1", "127.0.0.1.", "0x7f.0.0.1", "127.0.0x1", "%31%32%37.0.0.1"])
+def test_an_address_in_another_writing_is_no_name(host: str) -> None:
+    assert trouble(f"https://{host}/", private=False) == "is a URL of the public internet"
+
+
 @given(
     st.sampled_from([PUSH_WAITS, WEBHOOK_WAITS]),
     st.integers(1, 12),

@@ -338,8 +338,8 @@ async def test_a_digest_counts_what_is_not_read_by_kind_and_comes_once() -> None
     assert (due.at, due.since) == (NOW + 32 * HOUR, NOW + 8 * HOUR)
 
 
-async def test_there_is_no_digest_of_nothing() -> None:
-    assert await a_digest(Desk()) == []
+async def test_there_is_no_digest_of_nothing_or_of_what_had_a_mail_of_its_own() -> None:
+    assert await a_digest(Desk(), *n.CRITICAL) == []
 
 
 async def test_a_digest_whose_worker_was_killed_is_raised_again_as_the_same_and_told_of_once() -> None:

@@ -111,6 +111,7 @@ async def test_a_delivery_is_done_in_database_and_list() -> None:
     ("agent", "topic", "value", "why"),
     [
         ("merge-windows", "analytics-parts", b"{}", "published once"),
+        ("fill-inboxes", "inbox-events", b"{}", "an inbox goes forward only"),
         ("fold-message-events", "message-events", message_events.encode(SENT), "has counted later ones"),
         ("restore-user_activity", "table-user_activity-changelog", b"x", "restart the analytics workers"),
         ("somebody", "message-events", message_events.encode(SENT), "no agent here is called somebody"),

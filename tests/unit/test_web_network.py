@@ -221,6 +221,8 @@ async def test_preferences_are_kept_whole_and_what_can_not_be_is_named() -> None
         for body, field in (
             ({"time_zone": "Mars/Olympus"}, "time_zone"),
             ({"quiet_hours": {"start": "25:00", "end": "07:00"}}, "quiet_hours.start"),
+            ({"quiet_hours": {"start": "22:00", "end": "07:00\n"}}, "quiet_hours.end"),
+            ({"quiet_hours": {"start": "22:00", "end": "22:00"}}, "quiet_hours.end"),
             ({"digest": {"every": "daily", "hour": 24}}, "digest.hour"),
         ):
             answer = await ada.ask("PUT", path, body)

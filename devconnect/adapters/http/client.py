@@ -128,12 +128,17 @@ class PublicResolver(AbstractResolver):
 
 
 async def _first_line(response: aiohttp.ClientResponse) -> str:
-    """The beginning of the answer's text; of a longer one the connection isn't used again."""
+    """The beginning of the answer's text; of one that is longer, or doesn't come, the connection isn't used again.
+
+    What has become of the request is in the status: a text that is missing changes nothing.
+    """
     try:
         data = await response.content.readexactly(ANSWER_MAX)
+        response.close()
     except asyncio.IncompleteReadError as error:
         data = error.partial
-    else:
+    except (TimeoutError, aiohttp.ClientError):
+        data = b""
         response.close()
     return " ".join(data.decode("utf-8", "replace").split())[:TOLD_MAX]
 
@@ -146,7 +151,7 @@ def _seconds(header: str | None, now: float) -> float | None:
         return float(header)
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -15,9 +15,6 @@ from devconnect.domain.inbox import Head, Item, text_of
 from devconnect.events.base import new_id
 from devconnect.ports.inbox import Heard, Kept, Placed, ResetError, UnseededError
 
-#: Fields of an entry in a call of the script below.
-_FIELDS = 5
-
 _APPEND = """
 -- run RUN
 -- KEYS inbox, items; ARGV run, channel, most items, milliseconds to keep them, then cursor, source, seq, kind, and text
