@@ -107,10 +107,11 @@ def _partitions(app: faust.App, topic: str) -> list[Any]:
     return [tp for tp in app.consumer.assignment() if tp.topic == topic]
 
 
-def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1) -> None:
+def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1, linger: float = 0.0) -> None:
     """Let `handle` have the batches of `topic`, all that have gathered at once; what it returns from is acknowledged.
 
-    With more `lanes` than one it is called for other partitions while it is at work on some.
+    With more `lanes` than one it is called for other partitions while it is at work on some. With a `linger` it is
+    called that many seconds after something has come, with what has come until then.
 
     `handle` must deal with its own errors: one that it raises leaves its batches unacknowledged and stops the worker,
     loudly, rather than pass them by. RevokedError leaves them to the partition's next owner.
@@ -127,7 +128,7 @@ def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1) -> Non
             app.consumer.on_buffer_drop(tp)
 
     async def process(stream: Any) -> None:
-        gatherer = Gatherer(handle, app.crash, lanes=lanes, full=full, room=room)
+        gatherer = Gatherer(handle, app.crash, lanes=lanes, linger=linger, full=full, room=room)
         try:
             async for event in stream.noack().events():
                 await gatherer.put(event.value)

@@ -27,6 +27,9 @@ from workers.windows import KafkaProgress, KafkaWindowLog
 
 logger = logging.getLogger(__name__)
 
+#: Seconds that what happens is let gather: the events of a moment are one write a table then, not one each.
+LINGER = 0.1
+
 
 class TooManyUnreadableError(Exception):
     """So much of a changelog is no row that the table can't be trusted."""
@@ -44,7 +47,7 @@ def wire(worker: Worker) -> None:
     views.watch(tables)
     folds = {topic.name: FoldTables(topic, tables, views, worker.metrics) for topic in EVENT_TOPICS}
     for topic in EVENT_TOPICS:
-        worker.add(topic, folds[topic.name])
+        worker.add(topic, folds[topic.name], linger=LINGER)
     _wire_windows(worker, folds, tables, views)
 
     def assign(assigned: Mapping[str, set[int]]) -> None:

@@ -96,13 +96,23 @@ class Worker:
         self._on_assigned: list[Callable[[Mapping[str, set[int]]], None]] = []
         self._topics: list[str] = []
 
-    def add(self, topic: Topic, step: Step, *, lanes: int = 1) -> None:  # type: ignore[type-arg]  # steps of many types
-        """Have `step` work on the batches of `topic`: on as many at a time as `lanes`, each of other partitions."""
+    def add(
+        self,
+        topic: Topic,
+        step: Step,  # type: ignore[type-arg]  # steps of many types go in here
+        *,
+        lanes: int = 1,
+        linger: float = 0.0,
+    ) -> None:
+        """Have `step` work on the batches of `topic`: on as many at a time as `lanes`, each of other partitions.
+
+        With a `linger` it begins that many seconds after the first of them has come.
+        """
         self._topics.append(topic.name)
         limiter = Limiter(step.name, self.limits, self.letters)
         processor = Processor(step, self.publisher, self.metrics, self.clock, limiter)
         self._processors.append(processor)
-        agent(self.app, topic.name, processor, lanes=lanes)
+        agent(self.app, topic.name, processor, lanes=lanes, linger=linger)
 
     def on_assigned(self, call: Callable[[Mapping[str, set[int]]], None]) -> None:
         """Call with the partition numbers of each of this worker's topics whenever they were assigned anew."""
