@@ -202,7 +202,13 @@ class SendDue:
             before = openers.get(held.opener)
             if held.channel == "push" and news and before is not None and before.id not in seen:
                 news += 1  # the device shows one in place of the other
-            await self._let_go(delivering.when_due(held, news, user_of(state, held.user), now))
+            after = delivering.when_due(held, news, user_of(state, held.user), now)
+            try:
+                await self._let_go(after)
+            except UnavailableError:
+                raise
+            except Exception:
+                logger.exception("the delivery %s is due and can't be asked for; the others go on", held.id)
         return len(due) == MOST
 
     async def _let_go(self, after: Delivery) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from agents.processing import Slice
 from devconnect.domain.delivery import DISABLED_AFTER_MS, Outcome, next_try, rest
 from devconnect.domain.model import Channels, Ref, Snapshot
+from devconnect.events.base import RequestChannel
 from devconnect.events.commands import UserCommand
 from devconnect.events.facts import DeliveryRequested
 from devconnect.events.topics import USER_COMMANDS, Topic, delivery_requests, user_commands
@@ -22,7 +23,7 @@ from devconnect.ports import metrics as m
 from devconnect.ports.clock import Clock
 from devconnect.ports.deliveries import Advance, Deliveries, Progress
 from devconnect.ports.metrics import Metrics
-from devconnect.ports.outbox import Channel, Outbox, Parcel
+from devconnect.ports.outbox import Outbox, Parcel
 from devconnect.ports.publisher import DeadLetter, Publisher, Record
 from devconnect.ports.truth import Truth, UnavailableError
 
@@ -48,7 +49,7 @@ class Queue:
     def __init__(
         self,
         name: str,
-        channel: Channel,
+        channel: RequestChannel,
         targets: Callable[[Channels], Sequence[str]],
         *,
         truth: Truth,
@@ -105,7 +106,7 @@ class Queue:
 class Way(Protocol):
     """How one channel sends."""
 
-    channel: Channel
+    channel: RequestChannel
     topic: Topic
     waits: tuple[int, ...]
     #: What a request is once it was taken.
@@ -195,26 +196,28 @@ class Sender:
         """One after the other, until one isn't taken."""
         try:
             for parcel in parcels:
-                if not await self._deliver(parcel):
+                now = self._clock.now_ms()
+                claimed = await self._outbox.claim(parcel, now + self._lease_ms)
+                if claimed is not None and not await self._deliver(claimed, now):
                     return
         except UnavailableError as error:
             logger.warning("%s waits: %s", self._way.channel, error)
             await asyncio.sleep(NOTE_SECONDS)
-        except Exception:
-            # A fault of ours: its claim ends, and it is tried again, while the others go on.
-            logger.exception("a parcel for %s can't be sent", self._way.channel)
-            self._rest(parcels[0].target, None)
 
-    async def _deliver(self, parcel: Parcel) -> bool:
+    async def _deliver(self, parcel: Parcel, now: int) -> bool:
         """Whether the next one may go to the same target."""
-        now = self._clock.now_ms()
-        if not await self._outbox.claim(parcel, now + self._lease_ms):
-            return True
         if now >= parcel.expires_at:
             await self._give_up(parcel, "too old", now)
             return True
         state = await self._truth.load(self._way.refs(parcel))
-        outcome = await self._way.send(parcel, state)
+        try:
+            outcome = await self._way.send(parcel, state)
+        except Exception as error:
+            # A fault of ours: it counts as a try, and says nothing of the target.
+            logger.exception("a parcel for %s can't be sent", self._way.channel)
+            fault = Outcome("later", f"{type(error).__name__}: {error}")
+            await self._put_off(replace(parcel, tries=parcel.tries + 1), fault, now)
+            return False
         await self._until_noted(lambda: self._settle(parcel, outcome))
         return outcome is None or outcome.verdict != "later"
 
@@ -249,12 +252,12 @@ class Sender:
         elif verdict == "refused":
             await self._give_up(parcel, outcome.why, now)
         else:
+            if now - await self._outbox.failing_since(parcel.target, now) >= DISABLED_AFTER_MS:
+                await self._say_farewell(parcel, outcome, now)
             await self._put_off(replace(parcel, tries=parcel.tries + 1), outcome, now)
 
     async def _put_off(self, parcel: Parcel, outcome: Outcome, now: int) -> None:
         self._rest(parcel.target, outcome.after_ms)
-        if now - await self._outbox.failing_since(parcel.target, now) >= DISABLED_AFTER_MS:
-            await self._say_farewell(parcel, outcome, now)
         wait = next_try(self._way.waits, parcel.tries, outcome.after_ms, self._chance())
         if wait is None or now + wait >= parcel.expires_at:
             await self._give_up(parcel, f"given up after {parcel.tries} tries: {outcome.why}", now)

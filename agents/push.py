@@ -10,13 +10,14 @@ from agents.delivering import Queue
 from devconnect.domain import wording
 from devconnect.domain.delivery import PUSH_WAITS, Outcome
 from devconnect.domain.model import Channels, Logins, Ref, Snapshot, User
+from devconnect.events.base import RequestChannel
 from devconnect.events.commands import UnsubscribePush
 from devconnect.events.facts import DeliveryRequested
 from devconnect.events.topics import PUSH_REQUESTS, delivery_requests
 from devconnect.ports.clock import Clock
 from devconnect.ports.deliveries import Deliveries, Progress
 from devconnect.ports.delivery import PushMessage, PushService
-from devconnect.ports.outbox import Channel, Outbox, Parcel
+from devconnect.ports.outbox import Outbox, Parcel
 from devconnect.ports.truth import Truth
 
 #: Why a browser is left out whose session is over.
@@ -41,7 +42,7 @@ def queue_push(truth: Truth, outbox: Outbox, deliveries: Deliveries, clock: Cloc
 class PushWay:
     """To a browser, as long as it is subscribed and its session open."""
 
-    channel: Channel = "push"
+    channel: RequestChannel = "push"
     topic = PUSH_REQUESTS
     waits: tuple[int, ...] = PUSH_WAITS
     taken: Progress = "sent"

@@ -8,13 +8,14 @@ import msgspec
 from agents.delivering import Queue
 from devconnect.domain.delivery import WEBHOOK_WAITS, Outcome
 from devconnect.domain.model import Channels, Ref, Snapshot
+from devconnect.events.base import RequestChannel
 from devconnect.events.commands import DisableWebhook
 from devconnect.events.facts import DeliveryRequested
 from devconnect.events.topics import WEBHOOK_REQUESTS, delivery_requests
 from devconnect.ports.clock import Clock
 from devconnect.ports.deliveries import Deliveries, Progress
 from devconnect.ports.delivery import WebhookCaller
-from devconnect.ports.outbox import Channel, Outbox, Parcel
+from devconnect.ports.outbox import Outbox, Parcel
 from devconnect.ports.truth import Truth
 
 _NAMESPACE = uuid.UUID("0b4d4b55-6a0e-4b1c-9a0f-1f6a2c9d7e42")
@@ -37,7 +38,7 @@ def queue_webhooks(truth: Truth, outbox: Outbox, deliveries: Deliveries, clock: 
 class WebhookWay:
     """To a server, as long as it isn't switched off."""
 
-    channel: Channel = "webhook"
+    channel: RequestChannel = "webhook"
     topic = WEBHOOK_REQUESTS
     waits: tuple[int, ...] = WEBHOOK_WAITS
     taken: Progress = "delivered"

@@ -232,7 +232,7 @@ def _not_by_mail(preferences: NotificationPreferences, kind: str, user: User) ->
     if not user.email_verified:
         return Rule.UNPROVEN_ADDRESS
     digest = preferences.digest.every != "off" and p.wants(preferences, n.DIGEST, "email")
-    return Rule.IN_DIGEST if digest and kind != n.DIGEST else None
+    return Rule.IN_DIGEST if digest and kind in n.DIGESTED else None
 
 
 def _in_group(made: Delivery, window: Window | None, seq: int) -> tuple[Delivery, Window | None]:

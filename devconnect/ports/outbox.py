@@ -5,7 +5,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-Channel = Literal["push", "webhook"]
+from devconnect.events.base import RequestChannel
+
 #: How it ended.
 End = Literal["sent", "dropped", "failed"]
 
@@ -18,7 +19,7 @@ class Parcel(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    channel: Channel
+    channel: RequestChannel
     user: str
     target: str
     partition: int
@@ -36,17 +37,20 @@ class Outbox(Protocol):
     async def put(self, parcels: Sequence[Parcel], *, again: bool = False) -> None:
         """Put them in, but for those that were ever in it; `again`: those that were given up are due once more."""
 
-    async def due(self, channel: Channel, now: int, limit: int, busy: Collection[str] = ()) -> list[Parcel]:
+    async def due(self, channel: RequestChannel, now: int, limit: int, busy: Collection[str] = ()) -> list[Parcel]:
         """Parcels that are due, the longest waiting first, none for these targets."""
 
-    async def claim(self, parcel: Parcel, until: int) -> bool:
-        """Keep it from everybody else until then; False when somebody else has it, or it isn't due any more."""
+    async def claim(self, parcel: Parcel, until: int) -> Parcel | None:
+        """Keep it from everybody else until then, when it is `due` again; None when it isn't due as it was any more."""
 
     async def later(self, parcel: Parcel, until: int, why: str) -> None:
-        """The next try of a claimed parcel is then; `parcel` says how many were made."""
+        """The next try of a claimed parcel is then; `parcel` says how many were made.
+
+        Nothing once somebody else has claimed it.
+        """
 
     async def end(self, parcel: Parcel, how: End, at: int, why: str) -> None:
-        """It is done with."""
+        """A claimed parcel is done with. Nothing once somebody else has claimed it."""
 
     async def failing_since(self, target: str, at: int) -> int:
         """Since when the target has taken nothing; `at`, where that begins now."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec.structs import replace
 
 from agents.delivering import Sender
 from agents.processing import Slice
@@ -22,7 +23,7 @@ from devconnect.adapters.mongo.connect import Database
 from devconnect.adapters.mongo.deliveries import RANKS, MongoDeliveries
 from devconnect.adapters.mongo.outbox import MongoOutbox
 from devconnect.adapters.mongo.truth import MongoTruth
-from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, WEBHOOK_WAITS
+from devconnect.domain.delivery import DAY_MS, DISABLED_AFTER_MS, PUSH_WAITS, WEBHOOK_WAITS
 from devconnect.domain.letters import Letter, Name
 from devconnect.domain.model import Channels, Login, Logins, Webhook
 from devconnect.events.facts import DeliveryRequested
@@ -263,9 +264,47 @@ async def test_a_parcel_is_claimed_by_one_of_many(house: House) -> None:
     await house.know(push={"p1": "one"})
     await house.ask("d1")
     [parcel] = await house.outbox.due("push", NOON, 10)
-    assert sorted(await asyncio.gather(*(house.outbox.claim(parcel, NOON + 60_000) for _ in range(8)))) == [
-        False
-    ] * 7 + [True]
+    claims = await asyncio.gather(*(house.outbox.claim(parcel, NOON + 60_000) for _ in range(8)))
+    assert [claim for claim in claims if claim is not None] == [replace(parcel, due=NOON + 60_000)]
+
+
+async def test_a_worker_that_comes_back_after_its_claim_changes_nothing_of_what_others_have_done(house: House) -> None:
+    await house.know(push={"p1": "one"})
+    await house.ask("d1")
+    [parcel] = await house.outbox.due("push", NOON, 10)
+    hung = await house.outbox.claim(parcel, NOON + 60_000)
+    assert hung is not None
+    [again] = await house.outbox.due("push", NOON + 60_000, 10)
+    other = await house.outbox.claim(again, NOON + 120_000)
+    assert other is not None
+    await house.outbox.later(hung, NOON, "it hung")
+    await house.outbox.end(hung, "failed", NOON, "it hung")
+    await house.outbox.end(other, "sent", NOON + 61_000, "")
+    await house.outbox.later(hung, NOON, "it hung")
+    found = await house.parcel("d1", "p1")
+    assert (found["state"], found["due"], found["ended_at"], found["why"]) == ("sent", None, NOON + 61_000, "")
+
+
+async def test_a_fault_of_ours_counts_as_a_try_and_says_nothing_of_the_target(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(PushWay, "send", fails)
+    await house.know(push={"p1": "one"})
+    await house.ask("d1")
+    house.send()
+    for tries in range(1, len(PUSH_WAITS) + 1):
+        await until(lambda tries=tries: put_off(house) == tries, "a try")
+        house.clock.now += 12 * HOUR_MS
+    await until(lambda: bool(house.publisher.letters), "its end")
+    assert "ValueError: a fault" in house.publisher.letters[0].cause
+    assert await house.db[layout.FAILING].find_one({}) is None
+
+
+def put_off(house: House) -> float:
+    return house.metrics.counts.get(("deliveries", "push", "put_off"), 0)
 
 
 async def test_a_message_that_is_repeated_after_a_crash_has_the_topic_of_the_first(house: House) -> None:

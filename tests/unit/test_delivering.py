@@ -134,7 +134,8 @@ def test_mail_goes_to_proven_addresses_only() -> None:
 def test_who_gets_a_digest_gets_no_mail_of_each() -> None:
     user = prefers(digest=f.Digest(every="daily"))
     assert decided(raised(), "email", user) == ("skipped", Rule.IN_DIGEST, 0)
-    assert decided(raised(n.DIGEST), "email", user) == ("queued", Rule.WANTED, 0)
+    for kind in (n.DIGEST, n.WEBHOOK_DISABLED, n.WELCOME, n.SUGGESTIONS):
+        assert decided(raised(kind), "email", user) == ("queued", Rule.WANTED, 0), "no digest tells of it"
     off = replace(EVERYTHING, digest=replace(ALL_ON, email=False))
     assert decided(raised(), "email", prefers(digest=f.Digest(every="daily"), kinds=off))[1] == Rule.WANTED
 

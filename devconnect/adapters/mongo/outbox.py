@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from pymongo import UpdateOne
 
 from devconnect.adapters.mongo import layout
 from devconnect.adapters.mongo.connect import Database, Fields, reaching
 from devconnect.adapters.mongo.writes import insert_absent
-from devconnect.ports.outbox import Channel, End, Parcel
+from devconnect.events.base import RequestChannel
+from devconnect.ports.outbox import End, Parcel
 
 
 class MongoOutbox:
@@ -34,7 +36,7 @@ class MongoOutbox:
                 ]
                 await self._parcels.bulk_write(revived, ordered=False)
 
-    async def due(self, channel: Channel, now: int, limit: int, busy: Collection[str] = ()) -> list[Parcel]:
+    async def due(self, channel: RequestChannel, now: int, limit: int, busy: Collection[str] = ()) -> list[Parcel]:
         """Parcels that are due, the longest waiting first, none for these targets."""
         wanted: Fields = {"due": {"$gte": f"{channel}:", "$lte": layout.due_key(channel, now, layout.LAST)}}
         if busy:
@@ -43,17 +45,19 @@ class MongoOutbox:
             found = await self._parcels.find(wanted, sort=[("due", 1)], limit=limit).to_list(None)
         return [_parcel(fields) for fields in found]
 
-    async def claim(self, parcel: Parcel, until: int) -> bool:
-        """Keep it from everybody else until then; False when somebody else has it, or it isn't due any more."""
-        mine = {"_id": parcel.id, "due": layout.due_key(parcel.channel, parcel.due, parcel.id)}
-        claimed = {"due": layout.due_key(parcel.channel, until, parcel.id), "due_at": until}
-        async with reaching(self._within):
-            return (await self._parcels.update_one(mine, {"$set": claimed})).matched_count == 1
+    async def claim(self, parcel: Parcel, until: int) -> Parcel | None:
+        """Keep it from everybody else until then, when it is `due` again; None when it isn't due as it was any more."""
+        claimed = replace(parcel, due=until)
+        changed = await self._change(parcel, {"due": _due(claimed), "due_at": until})
+        return claimed if changed else None
 
     async def later(self, parcel: Parcel, until: int, why: str) -> None:
-        """The next try of a claimed parcel is then; `parcel` says how many were made."""
+        """The next try of a claimed parcel is then; `parcel` says how many were made.
+
+        Nothing once somebody else has claimed it.
+        """
         changes = {
-            "due": layout.due_key(parcel.channel, until, parcel.id),
+            "due": _due(replace(parcel, due=until)),
             "due_at": until,
             "tries": parcel.tries,
             "smaller": parcel.smaller,
@@ -62,15 +66,20 @@ class MongoOutbox:
         await self._change(parcel, changes)
 
     async def end(self, parcel: Parcel, how: End, at: int, why: str) -> None:
-        """It is done with; what it said goes at once, unless it may be asked for once more."""
+        """A claimed parcel is done with; what it said goes at once, unless it may be asked for once more.
+
+        Nothing once somebody else has claimed it.
+        """
         changes = {"due": None, "state": how, "ended_at": at, "tries": parcel.tries, "why": why}
         if how != "failed":
             changes["request"] = ""
         await self._change(parcel, changes)
 
-    async def _change(self, parcel: Parcel, changes: dict[str, Any]) -> None:
+    async def _change(self, parcel: Parcel, changes: dict[str, Any]) -> bool:
+        """Whether it was due as this says, and so is changed."""
         async with reaching(self._within):
-            await self._parcels.update_one({"_id": parcel.id}, {"$set": changes})
+            found = await self._parcels.update_one({"_id": parcel.id, "due": _due(parcel)}, {"$set": changes})
+        return found.matched_count == 1
 
     async def failing_since(self, target: str, at: int) -> int:
         """Since when the target has taken nothing; `at`, where that begins now."""
@@ -87,6 +96,10 @@ class MongoOutbox:
             await self._failing.delete_one({"_id": target})
 
 
+def _due(parcel: Parcel) -> str:
+    return layout.due_key(parcel.channel, parcel.due, parcel.id)
+
+
 def _fields(parcel: Parcel) -> Fields:
     fields: Fields = msgspec.to_builtins(parcel)
     del fields["due"]
@@ -94,7 +107,7 @@ def _fields(parcel: Parcel) -> Fields:
     return {
         "_id": fields.pop("id"),
         **fields,
-        "due": layout.due_key(parcel.channel, parcel.due, parcel.id),
+        "due": _due(parcel),
         "due_at": parcel.due,
         "state": "queued",
         "why": "",
