@@ -205,12 +205,14 @@ async def test_who_is_connected_no_more_is_told_so_once_and_nothing_after(house:
     await until(lambda: house.told["bob"] == [("ada", False), ("ada", True)])
 
 
-async def test_who_is_blocked_sees_nothing_though_everybody_may(house: House) -> None:
+@pytest.mark.parametrize("state", ["blocked", "barred"])
+async def test_who_is_in_a_block_sees_nothing_though_everybody_may(house: House, state: str) -> None:
+    """Whoever of the two blocks, and strangers too."""
     await house.shown("ada", "everybody")
     await house.come("ada")
     [view] = await house.watcher("bob").add(["ada"])
     assert view.online
-    await house.connected(("ada", "bob"), state="blocked")
+    await house.connected(("ada", "bob"), state=state)
     await until(lambda: house.told["bob"] == [("ada", False)])
     await house.go("ada")
     await house.settled()
@@ -318,7 +320,7 @@ async def test_in_the_end_everybody_has_been_told_how_it_is(own: House) -> None:
     """Comings, goings, watchers and relations at once: what was told last is what a fresh look says."""
     chance = random.Random(6)
     people, readers = [f"p{n}" for n in range(6)], [f"r{n}" for n in range(6)]
-    states, audiences = ["accepted", "removed", "blocked"], get_args(Audience)
+    states, audiences = ["accepted", "removed", "blocked", "barred"], get_args(Audience)
     last: dict[tuple[str, str], bool] = {}
     watchers: dict[str, Watcher] = {}
 
