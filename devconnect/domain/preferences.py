@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec.structs import replace
 
 from devconnect.events.base import Channel
-from devconnect.events.facts import Digest, KindSwitches, NotificationPreferences, QuietHours, Switches
+from devconnect.events.facts import CLOCK, Digest, KindSwitches, NotificationPreferences, QuietHours, Switches
 
 #: The kinds that can be switched.
 KINDS = KindSwitches.__struct_fields__
 #: Longest name of a time zone that is looked up.
 ZONE_MAX = 64
-_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
+_CLOCK = re.compile(CLOCK)
 _DAY = timedelta(days=1)
 
 

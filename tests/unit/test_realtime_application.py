@@ -121,6 +121,7 @@ async def test_rules_are_those_of_http(room: Salon, pair: tuple[Person, Person])
         ({"to": eve.id, "text": "Hi"}, "not_connected"),
         ({"to": "bob", "text": "Hi"}, "user_unknown"),
         ({"to": bob.id, "text": " "}, "invalid_body"),
+        ({"to": bob.id, "text": "Hi", "key": "k1\n"}, "invalid_body"),
     ):
         assert code(await room.ask(mine, "send_message", payload)) == wanted, payload
     assert code(await room.ask(mine, "edit_message", {"peer": bob.id, "message": 7, "text": "x"})) == "message_unknown"
