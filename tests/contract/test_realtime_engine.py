@@ -277,6 +277,7 @@ async def test_what_changes_nothing_is_ignored() -> None:
         await raw.ws.send_str("40")
         assert await raw.next() == '44"Unable to connect"'
         await raw.ws.ping(b"?")
+        await raw.ws.pong(b"unasked")
         await raw.ws.send_str('421["here"]')
         assert await raw.next() == '431[["here"]]'
         assert house.desk.events == [("here", [])]
