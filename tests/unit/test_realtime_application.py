@@ -129,6 +129,25 @@ async def test_rules_are_those_of_http(room: Salon, pair: tuple[Person, Person])
     assert code(await room.ask(mine, "send_message", {"to": bob.id, "text": "Hi"})) == "not_connected"
 
 
+async def test_a_failure_of_ours_is_acknowledged_and_says_nothing_of_our_insides(
+    room: Salon, pair: tuple[Person, Person], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for ever for an answer: neither of what fails at once nor of what fails later."""
+    ada, bob = pair
+    mine = await room.sit(ada)
+
+    async def fail(*_: Any) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(room.live, "tell", fail)
+    monkeypatch.setattr(room.gateway.commander, "outcome", fail)
+    for name, payload in (("typing", {"to": bob.id}), ("send_message", {"to": bob.id, "text": "Hi"})):
+        ack = await room.ask(mine, name, payload)
+        assert (ack["status"], code(ack)) == (500, "internal_error")
+        assert "secret" not in str(ack)
+        assert ack["problem"]["detail"].rstrip(".").rpartition(" ")[2] in caplog.text
+
+
 async def test_quotas_are_one_for_all_ways(pair_of_small: tuple[Salon, Person, Person]) -> None:
     room, ada, bob = pair_of_small
     mine = await room.sit(ada)
