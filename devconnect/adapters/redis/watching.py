@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 
 from devconnect.adapters.redis import keys, presence
-from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.calls import Client, Command, ended, run
 from devconnect.adapters.redis.channels import Channels
 from devconnect.ports import metrics as m
 from devconnect.ports.metrics import Metrics, NoMetrics
@@ -58,10 +58,8 @@ class Watching:
 
     async def stop(self) -> None:
         """Tell nothing more."""
-        while self._task is not None and not self._task.done():
-            # More than once: a cancellation may get lost in redis-py (see calls).
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        if self._task is not None:
+            await ended(self._task)
 
     def watcher(self, reader: str, told: Told) -> "Watcher":
         """A new watcher, who reads for this user and watches nobody yet."""
@@ -131,6 +129,10 @@ class Watching:
         if watched is not None and until > _now() and watched.until != until:
             watched.until = until
             heapq.heappush(self._ends, (until, user))
+            if len(self._ends) > 2 * len(self._watched) + CHUNK:
+                # Most are of people who were let go of, and may have been taken up again.
+                self._ends = [(each.until, name) for name, each in self._watched.items() if each.until]
+                heapq.heapify(self._ends)
 
     # -- looks
 
