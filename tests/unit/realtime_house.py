@@ -1,7 +1,7 @@
 """What is behind sockets, on fakes: the gateway of `web_house` with seats in place of sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -117,6 +117,10 @@ class MemoryWatcher(Watcher):
         self.of, self.told = of, told
         self.users: set[str] = set()
         of.open.add(self)
+
+    @property
+    def watched(self) -> Set[str]:
+        return self.users
 
     async def add(self, users: Sequence[str]) -> list[PresenceView]:
         if self.of.down:

@@ -373,7 +373,7 @@ async def test_who_couldnt_be_looked_at_isnt_watched(room: Salon) -> None:
     room.watching.down = True
     for _ in range(4):
         assert code(await room.ask(mine, "watch_presence", {"users": users})) == "store_unavailable"
-    assert mine.data.watched == set()
+    assert mine.data.watcher.watched == set()
 
 
 async def test_a_socket_that_goes_while_it_asks_leaves_no_watcher(room: Salon) -> None:

@@ -111,16 +111,12 @@ class Realtime:
         await self._guests.caller(socket)
         users = tuple(dict.fromkeys(map(known_user, payload.users)))
         watcher = self._guests.watcher(socket)
-        watched: set[str] = socket.data.watched
-        if len(watched.union(users)) > clients.WATCHED_MAX:
+        if len(watcher.watched | set(users)) > clients.WATCHED_MAX:
             raise bad_field("users", f"are more than {clients.WATCHED_MAX}, with those that are watched already")
-        views = await watcher.add(users)
-        watched.update(users)
-        return clients.Watched(presence=shown(views))
+        return clients.Watched(presence=shown(await watcher.add(users)))
 
     async def _unwatch(self, socket: Socket, payload: clients.People) -> clients.Done:
         self._guests.watcher(socket).remove(payload.users)
-        socket.data.watched.difference_update(payload.users)
         return clients.Done()
 
     async def _look_at(self, socket: Socket, payload: clients.Focus) -> clients.Done:

@@ -52,7 +52,6 @@ class Guest:
         self.packets = Bucket(RATE, BURST, now)
         self.tellings = Bucket(TELLING_RATE, TELLING_BURST, now)
         self.watcher: Watcher | None = None
-        self.watched: set[str] | None = None
 
 
 class Guests:
@@ -172,7 +171,6 @@ class Guests:
             raise not_logged_in("This connection is over.")
         if guest.watcher is None:
             guest.watcher = self._watching.watcher(guest.claims.user, _presence_of(socket))
-            guest.watched = set()
         return guest.watcher
 
     async def _look_after(self) -> None:

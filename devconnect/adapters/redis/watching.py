@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from itertools import islice
 
@@ -215,6 +215,11 @@ class Watcher:
         self._told = told
         #: What was told last of each who is watched; None while they are looked at for the first time.
         self._last: dict[str, PresenceView | None] = {}
+
+    @property
+    def watched(self) -> Set[str]:
+        """Of whom it is told."""
+        return self._last.keys()
 
     async def add(self, users: Sequence[str]) -> list[PresenceView]:
         """These people as the reader may see them; from here on what changes of it is told."""
