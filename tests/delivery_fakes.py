@@ -19,6 +19,7 @@ from devconnect.ports.deliveries import (
     Schedule,
 )
 from devconnect.ports.focus import Focus
+from devconnect.ports.truth import UnavailableError
 from tests.fakes import Hook, MemoryTruth, no_hook
 
 _OPEN: tuple[State, ...] = ("queued", "sent", "delivered")
@@ -141,16 +142,19 @@ class MemoryDigests(Digests):
 
 
 class MemoryFocus(Focus):
-    """What is on screens: (user, session) -> (what, until)."""
+    """What is on screens: (user, device) -> (what, until)."""
 
     def __init__(self) -> None:
         self.looks: dict[tuple[str, str], tuple[str, int]] = {}
+        self.down = False
 
-    async def look_at(self, user: str, session: str, what: str, until: int) -> None:
-        self.looks[user, session] = what, until
+    async def look_at(self, user: str, device: str, what: str, until: int) -> None:
+        if self.down:
+            raise UnavailableError("Redis is down")
+        self.looks[user, device] = what, until
 
-    async def look_away(self, user: str, session: str) -> None:
-        self.looks.pop((user, session), None)
+    async def look_away(self, user: str, device: str) -> None:
+        self.looks.pop((user, device), None)
 
     async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
         return {

@@ -43,7 +43,7 @@ class Realtime:
             "typing": self._typing,
             "watch_presence": self._watch,
             "unwatch_presence": self._unwatch,
-            "focus": self._look_at,
+            "focus": self._set_focus,
         }
 
     async def on_connect(self, socket: Socket, auth: Any, request: web.Request) -> None:
@@ -57,7 +57,7 @@ class Realtime:
     def on_disconnect(self, socket: Socket, reason: str) -> None:
         """They are gone."""
         guest: Guest | None = socket.data
-        if guest is not None and guest.looks:
+        if guest is not None and guest.has_focus:
             self._guests.spawn(self._look_away(guest.claims.user, socket.id))
         self._guests.gone(socket)
 
@@ -119,15 +119,15 @@ class Realtime:
         self._guests.watcher(socket).remove(payload.users)
         return clients.Done()
 
-    async def _look_at(self, socket: Socket, payload: clients.Focus) -> clients.Done:
+    async def _set_focus(self, socket: Socket, payload: clients.Focus) -> clients.Done:
         guest: Guest = socket.data
         user = guest.claims.user
         if payload.peer is None:
-            guest.looks = False
+            guest.has_focus = False
             await self._focus.look_away(user, socket.id)
         else:
             what = on_screen_of({"conversation": pair_id(user, known_user(payload.peer))})
-            guest.looks = True
+            guest.has_focus = True
             await self._focus.look_at(user, socket.id, what, self._gateway.parts.clock.now_ms() + FOCUS_MS)
         return clients.Done()
 

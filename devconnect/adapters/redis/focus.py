@@ -12,13 +12,13 @@ class RedisFocus:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def look_at(self, user: str, session: str, what: str, until: int) -> None:
+    async def look_at(self, user: str, device: str, what: str, until: int) -> None:
         """A device has this on screen until then, in milliseconds since 1970, unless it says otherwise before."""
-        await run(self._client, [lua.LOOK_AT([keys.focus(user)], session, what, until)])
+        await run(self._client, [lua.LOOK_AT([keys.focus(user)], device, what, until)])
 
-    async def look_away(self, user: str, session: str) -> None:
+    async def look_away(self, user: str, device: str) -> None:
         """It has nothing in particular on screen any more."""
-        await run(self._client, [("HDEL", keys.focus(user), session)])
+        await run(self._client, [("HDEL", keys.focus(user), device)])
 
     async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
         """What each of these users has on the screen of any device."""

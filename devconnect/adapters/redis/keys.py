@@ -148,7 +148,7 @@ LAYOUT: tuple[Key, ...] = (
     Key(
         name="dc:{<user>}:focus",
         type="hash",
-        holds="session -> <what>|<until>: what each of their devices has on screen (conversation:<id>), until when",
+        holds="device -> <what>|<until>: what each of them has on screen (conversation:<id>), until when",
         ttl="the last until",
     ),
     Key(

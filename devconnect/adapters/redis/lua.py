@@ -202,7 +202,7 @@ return redis.call('ZLEXCOUNT', KEYS[1], seen and ('(' .. seen) or '-', '+')
 """)
 
 LOOK_AT = Script("""
--- KEYS focus; ARGV session, what, until: the key goes when nothing in it counts any more
+-- KEYS focus; ARGV device, what, until: the key goes when nothing in it counts any more
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '|' .. ARGV[3])
 local ends = redis.call('PEXPIRETIME', KEYS[1])
 if ends < tonumber(ARGV[3]) then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
