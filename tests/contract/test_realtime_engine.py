@@ -53,7 +53,9 @@ async def test_polling_is_refused_unless_it_is_turned_on() -> None:
     async with sockets_on() as house:
         async with house.http.get(f"{house.address}/socket.io/?EIO=4&transport=polling") as answer:
             assert answer.status == 400
-            assert (await answer.json(content_type=None))["code"] == "malformed_request"
+            problem = await answer.json(content_type=None)
+            assert problem["code"] == "malformed_request"
+            assert "by Socket.IO's websocket:" in problem["detail"]
         async with house.http.post(f"{house.address}/socket.io/?EIO=4&transport=polling&sid=x") as answer:
             assert answer.status == 405
         for query in ("EIO=4&transport=websocket", "EIO=3&transport=websocket", "EIO=4&transport=websocket&sid=x"):
