@@ -165,6 +165,17 @@ async def test_whoever_comes_and_goes_at_once_many_times_is_looked_at_once(house
     assert dict(house.told["bob"]) == {"ada": True, "dan": True}
 
 
+async def test_whoever_comes_and_goes_all_the_time_is_looked_at_once_a_pause(house: House) -> None:
+    await house.connected(("ada", "bob"))
+    await house.watcher("bob").add(["ada"])
+    began = time.monotonic()
+    while time.monotonic() < began + 5 * module.PAUSE:
+        await house.come("ada")
+        await house.go("ada")
+    await house.settled()
+    assert house.looks() <= (time.monotonic() - began) / module.PAUSE
+
+
 @pytest.mark.parametrize("audience", ["connections", "everybody"])
 async def test_who_becomes_invisible_goes_for_all_and_is_back_when_they_show_themselves(
     house: House, audience: Audience

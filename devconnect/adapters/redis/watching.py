@@ -164,15 +164,15 @@ class Watching:
                 self._note(user)
 
     async def _look(self) -> None:
-        """At all of whom something has changed; they are still to be looked at when that fails."""
-        while users := list(islice(self._changed, CHUNK)):
-            for user in users:
-                del self._changed[user]
-            try:
+        """At all of whom something has changed; whom that fails for, and of whom more is heard, in the next look."""
+        changed, self._changed = self._changed, {}
+        try:
+            while users := list(islice(changed, CHUNK)):
                 await self._look_at([user for user in users if user in self._watched])
-            except BaseException:
-                self._changed = {**dict.fromkeys(users), **self._changed}
-                raise
+                for user in users:
+                    del changed[user]
+        finally:
+            self._changed = {**changed, **self._changed}
 
     async def _look_at(self, users: Sequence[str]) -> None:
         readers = [list(dict.fromkeys(each.reader for each in self._watched[user].watchers)) for user in users]
