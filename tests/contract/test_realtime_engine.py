@@ -69,6 +69,38 @@ async def test_polling_is_refused_unless_it_is_turned_on() -> None:
         assert (await house.client()).sio.transport() == "websocket"
 
 
+async def test_what_is_posted_is_taken_whole_and_what_is_none_is_refused() -> None:
+    async with sockets_on(transports=("polling",)) as house:
+        polling = f"{house.address}/socket.io/?EIO=4&transport=polling"
+
+        async def opened() -> str:
+            async with house.http.get(polling) as answer:
+                return f"{polling}&sid={msgspec.json.decode((await answer.read())[1:])['sid']}"
+
+        async def post(url: str, body: bytes, size: int | None = None) -> int:
+            """In two pieces, as a network may have it."""
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+            length = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
+            path = url.removeprefix(house.address).encode()
+            half = len(body) // 2
+            writer.write(b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n%b" % (path, length, body[:half]))
+            await asyncio.sleep(0.05)
+            writer.write(body[half:])
+            async with asyncio.timeout(5):
+                status = int((await reader.readline()).split()[1])
+            writer.close()
+            return status
+
+        url = await opened()
+        assert await post(url, b"40", 2) == 200
+        said = b'42["say","' + b"a" * 1000 + b'"]'
+        assert await post(url, said, len(said)) == 200
+        await until(lambda: house.desk.events == [("say", ["a" * 1000])])
+        assert await post(url, b"4\r\n41\x1e9\r\n0\r\n\r\n") == 400
+        for wrong in (b"\xff", b"41\x1e9", b"9", b"d=%", b"x" * 70_000):
+            assert await post(await opened(), wrong, len(wrong)) == 400, wrong[:10]
+
+
 async def test_who_is_refused_is_told_why() -> None:
     async with sockets_on() as house:
         house.desk.connecting = refuse
