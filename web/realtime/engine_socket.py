@@ -104,11 +104,6 @@ class EngineSocket(AsyncSocket):
         self._queued = 0
         return packets
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return self._queued if self.wire is None else self.wire.waiting
-
     async def flush(self) -> None:
         """Wait until little waits to be sent, or it is over."""
         if self.wire is not None:

@@ -94,11 +94,6 @@ class Wire(asyncio.Protocol):
         """Let somebody else be behind it."""
         self._end = end
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return self.transport.get_write_buffer_size()
-
     async def flush(self) -> None:
         """Wait until the client is no longer behind, or gone."""
         await asyncio.sleep(0)
