@@ -20,6 +20,7 @@ from devconnect.ports.deliveries import (
     Schedule,
 )
 from devconnect.ports.focus import Focus
+from devconnect.ports.truth import UnavailableError
 from tests.fakes import Hook, MemoryTruth, no_hook
 
 #: Bob's: a browser and a webhook.
@@ -144,12 +145,15 @@ class MemoryDigests(Digests):
 
 
 class MemoryFocus(Focus):
-    """What is on screens: (user, session) -> (what, until)."""
+    """What is on screens: (user, device) -> (what, until)."""
 
     def __init__(self) -> None:
         self.looks: dict[tuple[str, str], tuple[str, int]] = {}
+        self.down = False
 
     async def look_at(self, user: str, device: str, what: str, until: int) -> None:
+        if self.down:
+            raise UnavailableError("Redis is down")
         self.looks[user, device] = what, until
 
     async def look_away(self, user: str, device: str) -> None:

@@ -212,7 +212,8 @@ def build(settings: Settings) -> web.Application:
             await close_mongo(mongo)
 
     app = create_app(parts)
-    app.cleanup_ctx.append(running)
+    # Sockets begin after what they stand on, and end before it.
+    app.cleanup_ctx.insert(0, running)
     return app
 
 

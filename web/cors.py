@@ -66,19 +66,13 @@ def from_our_pages(request: web.Request, settings: Settings) -> bool:
     headers = request.headers
     origin, site, referer = headers.get("Origin"), headers.get(_FETCH_SITE), headers.get("Referer")
     if origin is not None:
-        return page_allowed(request, settings)
+        return origin in settings.cors_origins or origin in own_origins(request, settings)
     if site is not None:
         return site == "same-origin"
     if referer is not None:
         found = _origin_of(referer)
         return found in settings.cors_origins or found in own_origins(request, settings)
     return False
-
-
-def page_allowed(request: web.Request, settings: Settings) -> bool:
-    """Whether the page that a browser says a request comes from is one of ours or of the list."""
-    origin = request.headers.get("Origin", "")
-    return origin in settings.cors_origins or origin in own_origins(request, settings)
 
 
 def own_origins(request: web.Request, settings: Settings) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from web.bounds import SlowBodyError
 from web.connection import Connection, is_overdue
 from web.etags import body_tag, none_match, not_modified
 from web.logs import report
-from web.problems import ProblemError, problem_response, unavailable
+from web.problems import ProblemError, our_mistake, problem_response, unavailable
 from web.sending import Common
 
 #: The largest body that is read.
@@ -209,11 +209,8 @@ def answer_to(request: web.BaseRequest, route: str, exc: Exception) -> web.Respo
     if problem is None:
         reference = request_id(request)
         report(request.method, route, exc, reference)
-        problem = ProblemError(
-            "internal_error",
-            f"This is our mistake. Tell us the reference {reference}.",
-            headers={REQUEST_ID: reference},
-        )
+        problem = our_mistake(reference)
+        problem.headers[REQUEST_ID] = reference
     response = problem_response(problem)
     if isinstance(exc, SlowBodyError | web.RequestPayloadError):
         # The rest of its body is nowhere to be found, and so isn't the next request.

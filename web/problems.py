@@ -104,6 +104,11 @@ def unavailable() -> ProblemError:
     return ProblemError("store_unavailable", "What this needs to read can't be reached: try again in a moment.")
 
 
+def our_mistake(reference: str) -> ProblemError:
+    """Something went wrong that nobody expected: it is logged under this reference."""
+    return ProblemError("internal_error", f"This is our mistake. Tell us the reference {reference}.")
+
+
 def not_logged_in(
     detail: str = "Log in, and send the token as `Authorization: Bearer <token>`.", error: str = ""
 ) -> ProblemError:

@@ -62,10 +62,10 @@ def died_at(until: int, lease: int) -> int:
 
 
 def may_see(audience: Audience, relation: RelationState) -> bool:
-    """Whether a presence is shown to somebody with whom whose it is has this relation."""
+    """Whether a presence is shown between two who have this relation, to either: whoever is in a block sees nothing."""
     match audience:
         case "everybody":
-            return relation != "blocked"
+            return relation not in ("blocked", "barred")
         case "connections":
             return relation == "accepted"
         case "nobody":

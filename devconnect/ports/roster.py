@@ -1,6 +1,6 @@
 """Presence as the gateway says it and hears of it: who has sockets here, and what those who watch are told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from msgspec import Struct
@@ -33,6 +33,10 @@ class Roster(Protocol):
 
 class Watcher(Protocol):
     """One socket's eye on people."""
+
+    @property
+    def watched(self) -> Set[str]:
+        """Of whom it is told."""
 
     async def add(self, users: Sequence[str]) -> list[PresenceView]:
         """These people as the reader may see them, in this order; from here on what changes of it is told.

@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from tests.unit.web_house import House, gateway
 from web.app import create_app
 from web.bounds import Limits
-from web.cors import page_allowed
+from web.cors import from_our_pages
 from web.realtime.sockets import Answer, Application, Refused, Socket, SocketLimits, Sockets
 from web.server import GatewayRunner
 
@@ -163,7 +163,7 @@ async def sockets_on(*, connections: dict[str, float] | None = None, **limits: A
             desk,
             limits=SocketLimits(**{"sweep": 0.02, **limits}),
             metrics=house.metrics,
-            origins=lambda request: page_allowed(request, parts.settings),
+            origins=lambda request: from_our_pages(request, parts.settings),
         )
         base = Limits.of(parts.settings)
         changed = base._replace(**{"sweep": 0.02, **(connections or {})})

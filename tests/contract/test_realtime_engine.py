@@ -53,7 +53,9 @@ async def test_polling_is_refused_unless_it_is_turned_on() -> None:
     async with sockets_on() as house:
         async with house.http.get(f"{house.address}/socket.io/?EIO=4&transport=polling") as answer:
             assert answer.status == 400
-            assert (await answer.json(content_type=None))["code"] == "malformed_request"
+            problem = await answer.json(content_type=None)
+            assert problem["code"] == "malformed_request"
+            assert "by Socket.IO's websocket:" in problem["detail"]
         async with house.http.post(f"{house.address}/socket.io/?EIO=4&transport=polling&sid=x") as answer:
             assert answer.status == 405
         for query in ("EIO=4&transport=websocket", "EIO=3&transport=websocket", "EIO=4&transport=websocket&sid=x"):
@@ -65,6 +67,38 @@ async def test_polling_is_refused_unless_it_is_turned_on() -> None:
             async with house.http.get(url, headers={**head, **wrong}) as answer:
                 assert answer.status == 400
         assert (await house.client()).sio.transport() == "websocket"
+
+
+async def test_what_is_posted_is_taken_whole_and_what_is_none_is_refused() -> None:
+    async with sockets_on(transports=("polling",)) as house:
+        polling = f"{house.address}/socket.io/?EIO=4&transport=polling"
+
+        async def opened() -> str:
+            async with house.http.get(polling) as answer:
+                return f"{polling}&sid={msgspec.json.decode((await answer.read())[1:])['sid']}"
+
+        async def post(url: str, body: bytes, size: int | None = None) -> int:
+            """In two pieces, as a network may have it."""
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+            length = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
+            path = url.removeprefix(house.address).encode()
+            half = len(body) // 2
+            writer.write(b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n%b" % (path, length, body[:half]))
+            await asyncio.sleep(0.05)
+            writer.write(body[half:])
+            async with asyncio.timeout(5):
+                status = int((await reader.readline()).split()[1])
+            writer.close()
+            return status
+
+        url = await opened()
+        assert await post(url, b"40", 2) == 200
+        said = b'42["say","' + b"a" * 1000 + b'"]'
+        assert await post(url, said, len(said)) == 200
+        await until(lambda: house.desk.events == [("say", ["a" * 1000])])
+        assert await post(url, b"4\r\n41\x1e9\r\n0\r\n\r\n") == 400
+        for wrong in (b"\xff", b"41\x1e9", b"9", b"d=%", b"x" * 70_000):
+            assert await post(await opened(), wrong, len(wrong)) == 400, wrong[:10]
 
 
 async def test_who_is_refused_is_told_why() -> None:
@@ -277,6 +311,7 @@ async def test_what_changes_nothing_is_ignored() -> None:
         await raw.ws.send_str("40")
         assert await raw.next() == '44"Unable to connect"'
         await raw.ws.ping(b"?")
+        await raw.ws.pong(b"unasked")
         await raw.ws.send_str('421["here"]')
         assert await raw.next() == '431[["here"]]'
         assert house.desk.events == [("here", [])]
@@ -310,11 +345,13 @@ async def test_a_slow_client_is_dropped_and_the_others_are_served() -> None:
     async with sockets_on(buffer=65_536) as house:
         _, writer = await house.deaf()
         slow = house.desk.connected[0]
+        [end] = house.sockets._server.eio.sockets.values()
+        transport = end.wire.transport
         client = await house.client()
         frame, sent, most = encode_event("message", b'"' + b"a" * 10_000 + b'"'), 0, 0
         while not slow.closed and sent * len(frame) < MUCH:
             house.sockets.send(house.sockets, frame)
-            sent, most = sent + 1, max(most, slow.waiting)
+            sent, most = sent + 1, max(most, transport.get_write_buffer_size())
             await asyncio.sleep(0)
         assert slow.closed
         assert most <= 65_536 + len(frame)

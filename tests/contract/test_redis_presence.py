@@ -17,7 +17,7 @@ __all__ = ["servers"]
 NOW = 1_900_000_000_000
 AUDIENCES, STATES = "ecn", (None, "requested", "accepted", "barred", "blocked")
 #: Which presences are shown: by audience and by what is between the two.
-SHOWN = {("e", None), ("e", "requested"), ("e", "accepted"), ("e", "blocked"), ("c", "accepted")}
+SHOWN = {("e", None), ("e", "requested"), ("e", "accepted"), ("c", "accepted")}
 
 
 @pytest.fixture(params=["alone", "cluster", "wire"])

@@ -165,6 +165,17 @@ async def test_whoever_comes_and_goes_at_once_many_times_is_looked_at_once(house
     assert dict(house.told["bob"]) == {"ada": True, "dan": True}
 
 
+async def test_whoever_comes_and_goes_all_the_time_is_looked_at_once_a_pause(house: House) -> None:
+    await house.connected(("ada", "bob"))
+    await house.watcher("bob").add(["ada"])
+    began = time.monotonic()
+    while time.monotonic() < began + 5 * module.PAUSE:
+        await house.come("ada")
+        await house.go("ada")
+    await house.settled()
+    assert house.looks() <= (time.monotonic() - began) / module.PAUSE
+
+
 @pytest.mark.parametrize("audience", ["connections", "everybody"])
 async def test_who_becomes_invisible_goes_for_all_and_is_back_when_they_show_themselves(
     house: House, audience: Audience
@@ -205,12 +216,14 @@ async def test_who_is_connected_no_more_is_told_so_once_and_nothing_after(house:
     await until(lambda: house.told["bob"] == [("ada", False), ("ada", True)])
 
 
-async def test_who_is_blocked_sees_nothing_though_everybody_may(house: House) -> None:
+@pytest.mark.parametrize("state", ["blocked", "barred"])
+async def test_who_is_in_a_block_sees_nothing_though_everybody_may(house: House, state: str) -> None:
+    """Whoever of the two blocks, and strangers too."""
     await house.shown("ada", "everybody")
     await house.come("ada")
     [view] = await house.watcher("bob").add(["ada"])
     assert view.online
-    await house.connected(("ada", "bob"), state="blocked")
+    await house.connected(("ada", "bob"), state=state)
     await until(lambda: house.told["bob"] == [("ada", False)])
     await house.go("ada")
     await house.settled()
@@ -228,6 +241,21 @@ async def test_a_device_whose_lease_runs_out_is_told_of_though_nobody_says_so(ho
     await house.apply(SetPresence("ada", "phone", now + 2_500, now + 500, 768))
     await until(lambda: house.told["bob"] == [("ada", False)], within=6)
     assert house.views[-1].last_seen == now + 2_500
+
+
+async def test_who_watches_and_lets_go_again_and_again_costs_no_more_each_time(own: House) -> None:
+    """And still is told when a device's lease runs out."""
+    people = [f"p{n}" for n in range(100)]
+    await own.connected(*((user, "bob") for user in people))
+    now = time.time_ns() // 1_000_000
+    await own.apply(*(SetPresence(user, "phone", now + 3_000, now, 512) for user in people))
+    bob = own.watcher("bob")
+    for _ in range(20):
+        await bob.add(people)
+        bob.remove(people)
+    assert len(own.watching._ends) <= 2 * len(people) + module.CHUNK
+    await bob.add(people)
+    await until(lambda: len(own.told["bob"]) == len(people), within=8)
 
 
 async def test_nobody_is_told_of_those_they_let_go_of(house: House) -> None:
@@ -318,7 +346,7 @@ async def test_in_the_end_everybody_has_been_told_how_it_is(own: House) -> None:
     """Comings, goings, watchers and relations at once: what was told last is what a fresh look says."""
     chance = random.Random(6)
     people, readers = [f"p{n}" for n in range(6)], [f"r{n}" for n in range(6)]
-    states, audiences = ["accepted", "removed", "blocked"], get_args(Audience)
+    states, audiences = ["accepted", "removed", "blocked", "barred"], get_args(Audience)
     last: dict[tuple[str, str], bool] = {}
     watchers: dict[str, Watcher] = {}
 

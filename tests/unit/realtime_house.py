@@ -1,7 +1,7 @@
 """What is behind sockets, on fakes: the gateway of `web_house` with seats in place of sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,12 @@ from aiohttp.test_utils import make_mocked_request
 
 from devconnect.adapters.inboxes import Inboxes
 from devconnect.events.base import new_id
-from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Heard, Live
 from devconnect.ports.metrics import NoMetrics
 from devconnect.ports.reads import PresenceView
 from devconnect.ports.roster import Roster, Told, Watcher, Watching
 from devconnect.ports.truth import UnavailableError
+from tests.delivery_fakes import MemoryFocus
 from tests.inbox_fakes import MemoryFar, MemoryNear
 from tests.unit.web_house import House, Person, gateway
 from web.gateway import GATEWAY, Parts
@@ -118,6 +118,10 @@ class MemoryWatcher(Watcher):
         self.users: set[str] = set()
         of.open.add(self)
 
+    @property
+    def watched(self) -> Set[str]:
+        return self.users
+
     async def add(self, users: Sequence[str]) -> list[PresenceView]:
         if self.of.down:
             raise UnavailableError("Redis is down")
@@ -141,25 +145,6 @@ class MemoryWatching(Watching):
 
     def watcher(self, reader: str, told: Told) -> Watcher:
         return MemoryWatcher(self, told)
-
-
-class MemoryFocus(Focus):
-    """What each session has on screen."""
-
-    def __init__(self) -> None:
-        self.looks: dict[tuple[str, str], tuple[str, int]] = {}
-        self.down = False
-
-    async def look_at(self, user: str, device: str, what: str, until: int) -> None:
-        if self.down:
-            raise UnavailableError("Redis is down")
-        self.looks[user, device] = (what, until)
-
-    async def look_away(self, user: str, device: str) -> None:
-        self.looks.pop((user, device), None)
-
-    async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
-        return {user: frozenset(what for (of, _), (what, _) in self.looks.items() if of == user) for user in users}
 
 
 class Salon:

@@ -156,5 +156,5 @@ def test_who_sees_a_presence() -> None:
         for state in get_args(RelationState)
         if may_see(audience, state)
     }
-    everybody = {("everybody", state) for state in get_args(RelationState) if state != "blocked"}
+    everybody = {("everybody", state) for state in get_args(RelationState) if state not in ("blocked", "barred")}
     assert seen == everybody | {("connections", "accepted")}

@@ -121,11 +121,31 @@ async def test_rules_are_those_of_http(room: Salon, pair: tuple[Person, Person])
         ({"to": eve.id, "text": "Hi"}, "not_connected"),
         ({"to": "bob", "text": "Hi"}, "user_unknown"),
         ({"to": bob.id, "text": " "}, "invalid_body"),
+        ({"to": bob.id, "text": "Hi", "key": "k1\n"}, "invalid_body"),
     ):
         assert code(await room.ask(mine, "send_message", payload)) == wanted, payload
     assert code(await room.ask(mine, "edit_message", {"peer": bob.id, "message": 7, "text": "x"})) == "message_unknown"
     assert (await bob.ask("PUT", f"/v1/blocks/{ada.id}")).status < 300
     assert code(await room.ask(mine, "send_message", {"to": bob.id, "text": "Hi"})) == "not_connected"
+
+
+async def test_a_failure_of_ours_is_acknowledged_and_says_nothing_of_our_insides(
+    room: Salon, pair: tuple[Person, Person], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for ever for an answer: neither of what fails at once nor of what fails later."""
+    ada, bob = pair
+    mine = await room.sit(ada)
+
+    async def fail(*_: Any) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(room.live, "tell", fail)
+    monkeypatch.setattr(room.gateway.commander, "outcome", fail)
+    for name, payload in (("typing", {"to": bob.id}), ("send_message", {"to": bob.id, "text": "Hi"})):
+        ack = await room.ask(mine, name, payload)
+        assert (ack["status"], code(ack)) == (500, "internal_error")
+        assert "secret" not in str(ack)
+        assert ack["problem"]["detail"].rstrip(".").rpartition(" ")[2] in caplog.text
 
 
 async def test_quotas_are_one_for_all_ways(pair_of_small: tuple[Salon, Person, Person]) -> None:
@@ -353,7 +373,7 @@ async def test_who_couldnt_be_looked_at_isnt_watched(room: Salon) -> None:
     room.watching.down = True
     for _ in range(4):
         assert code(await room.ask(mine, "watch_presence", {"users": users})) == "store_unavailable"
-    assert mine.data.watched == set()
+    assert mine.data.watcher.watched == set()
 
 
 async def test_a_socket_that_goes_while_it_asks_leaves_no_watcher(room: Salon) -> None:
@@ -475,7 +495,7 @@ async def test_the_sockets_of_a_session_that_ends_are_sent_away_and_no_others(ro
     assert was_sent_away(tab)
     assert not phone.closed
     room.guests.ended("no session of ours", "nobody")
-    assert len(list(room.hub.sockets(ada.id))) == 1
+    assert len(room.hub) == 1
 
 
 async def test_a_session_that_is_over_by_itself_is_found_out(room: Salon, monkeypatch: pytest.MonkeyPatch) -> None:

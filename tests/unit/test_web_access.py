@@ -252,6 +252,9 @@ async def test_to_whom_somebody_has_blocked_they_do_not_exist() -> None:
         house.world.devices[ada.id] = {"phone": 2**50}
         assert not (await bob.ask("GET", f"/v1/presence?users={ada.id}")).json["items"][0]["online"]
         assert [one["user"] for one in (await ada.ask("GET", "/v1/blocks")).json["items"]] == [bob.id]
+        # Nor is it shown to whoever blocks in return.
+        assert (await bob.ask("PUT", f"/v1/blocks/{ada.id}")).status == 200
+        assert not (await bob.ask("GET", f"/v1/presence?users={ada.id}")).json["items"][0]["online"]
         assert ada.id not in [one["id"] for one in (await bob.ask("GET", "/v1/feed")).json["items"]]
 
 

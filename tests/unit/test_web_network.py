@@ -110,7 +110,7 @@ async def test_notifications_and_requests_are_the_readers_own() -> None:
         seen = await bob.ask("POST", "/v1/me/notifications/seen", {"up_to": min(ids)})
         assert (seen.status, seen.json) == (200, {"seen_up_to": min(ids)})
         assert (await bob.ask("GET", "/v1/me/notifications")).json["unseen"] == 1
-        for up_to in ("nonsense", f"{NOON + 3_600_000:013d}-x"):
+        for up_to in ("nonsense", f"{min(ids)}\n", f"{NOON + 3_600_000:013d}-x"):
             answer = await bob.ask("POST", "/v1/me/notifications/seen", {"up_to": up_to})
             assert is_problem(answer, 400, "invalid_body")
         assert is_problem(await bob.ask("POST", "/v1/me/notifications/read", too_many), 400, "invalid_body")
@@ -160,6 +160,7 @@ async def test_pages_go_on_where_the_one_before_ended() -> None:
         ("/v1/presence", "users"),
         ("/v1/presence?users=", "users"),
         ("/v1/presence?users=ada", "users"),
+        (f"/v1/presence?users={1:032x}%0A", "users"),
         ("/v1/presence?users=" + ",".join(f"{number:032x}" for number in range(201)), "users"),
     ],
 )
@@ -223,6 +224,7 @@ async def test_preferences_are_kept_whole_and_what_can_not_be_is_named() -> None
             ({"quiet_hours": {"start": "25:00", "end": "07:00"}}, "quiet_hours.start"),
             ({"quiet_hours": {"start": "22:00", "end": "07:00\n"}}, "quiet_hours.end"),
             ({"quiet_hours": {"start": "22:00", "end": "22:00"}}, "quiet_hours.end"),
+            ({"quiet_hours": {"start": "22:30\n", "end": "07:00"}}, "quiet_hours.start"),
             ({"digest": {"every": "daily", "hour": 24}}, "digest.hour"),
         ):
             answer = await ada.ask("PUT", path, body)

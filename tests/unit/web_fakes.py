@@ -425,7 +425,7 @@ class WorldReads(Reads):
         state = self._relation(one, reader).state if isinstance(one, Connection) else "none"
         found = self.world.documents.get(Ref("user", user))
         audience = found.privacy.presence if isinstance(found, User) else "nobody"
-        return state != "barred" and (audience == "everybody" or (audience == "connections" and state == "accepted"))
+        return presence.may_see(audience, state)
 
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page[NotificationView] | None:
         found = [

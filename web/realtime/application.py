@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from devconnect.domain.delivering import on_screen_of
-from devconnect.events.base import pair_id
+from devconnect.events.base import new_id, pair_id
 from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Live
 from devconnect.ports.truth import UnavailableError
@@ -17,8 +17,9 @@ from web.calls import AnyCall, Call, known_user
 from web.carrying import hand_over
 from web.commands import Outcome
 from web.gateway import Gateway
+from web.logs import report
 from web.operations import ROLES
-from web.problems import ProblemError, bad_field, unavailable
+from web.problems import ProblemError, bad_field, our_mistake, unavailable
 from web.realtime import clients
 from web.realtime.acks import done, outcome_ack, problem_ack
 from web.realtime.clients import Commanding, Telling
@@ -42,7 +43,7 @@ class Realtime:
             "typing": self._typing,
             "watch_presence": self._watch,
             "unwatch_presence": self._unwatch,
-            "focus": self._look_at,
+            "focus": self._set_focus,
         }
 
     async def on_connect(self, socket: Socket, auth: Any, request: web.Request) -> None:
@@ -56,7 +57,7 @@ class Realtime:
     def on_disconnect(self, socket: Socket, reason: str) -> None:
         """They are gone."""
         guest: Guest | None = socket.data
-        if guest is not None and guest.looks:
+        if guest is not None and guest.has_focus:
             self._guests.spawn(self._look_away(guest.claims.user, socket.id))
         self._guests.gone(socket)
 
@@ -77,10 +78,8 @@ class Realtime:
             if not socket.data.tellings.take(self._now()):
                 raise ProblemError("rate_limited", f"Too much of `{name}` at once.", headers={"Retry-After": "1"})
             return done(await self._tellings[name](socket, payload))
-        except ProblemError as problem:
-            return problem_ack(problem)
-        except UnavailableError:
-            return problem_ack(unavailable())
+        except Exception as exc:
+            return _failed(name, exc)
 
     async def _command(self, socket: Socket, event: Commanding, payload: clients.Command) -> Answer:
         operation, caller = event.operation, await self._guests.caller(socket)
@@ -92,13 +91,13 @@ class Realtime:
             operation.method, operation.path, path, caller.user.id, call.body, key=payload.key or None
         )
         sent, _ = await hand_over(self._gateway, operation, call)
-        return self._outcome(sent, call.order.wait, operation.status)
+        return self._outcome(event, sent, call.order.wait)
 
-    async def _outcome(self, sent: Outcome, seconds: float, status: int) -> bytes:
+    async def _outcome(self, event: Commanding, sent: Outcome, seconds: float) -> bytes:
         try:
-            return outcome_ack(await self._gateway.commander.outcome(sent, seconds), status)
-        except ProblemError as problem:
-            return problem_ack(problem)
+            return outcome_ack(await self._gateway.commander.outcome(sent, seconds), event.operation.status)
+        except Exception as exc:
+            return _failed(event.name, exc)
 
     async def _typing(self, socket: Socket, payload: clients.Typing) -> clients.Done:
         me, to = (await self._guests.caller(socket)).user.id, known_user(payload.to)
@@ -112,27 +111,23 @@ class Realtime:
         await self._guests.caller(socket)
         users = tuple(dict.fromkeys(map(known_user, payload.users)))
         watcher = self._guests.watcher(socket)
-        watched: set[str] = socket.data.watched
-        if len(watched.union(users)) > clients.WATCHED_MAX:
+        if len(watcher.watched | set(users)) > clients.WATCHED_MAX:
             raise bad_field("users", f"are more than {clients.WATCHED_MAX}, with those that are watched already")
-        views = await watcher.add(users)
-        watched.update(users)
-        return clients.Watched(presence=shown(views))
+        return clients.Watched(presence=shown(await watcher.add(users)))
 
     async def _unwatch(self, socket: Socket, payload: clients.People) -> clients.Done:
         self._guests.watcher(socket).remove(payload.users)
-        socket.data.watched.difference_update(payload.users)
         return clients.Done()
 
-    async def _look_at(self, socket: Socket, payload: clients.Focus) -> clients.Done:
+    async def _set_focus(self, socket: Socket, payload: clients.Focus) -> clients.Done:
         guest: Guest = socket.data
         user = guest.claims.user
         if payload.peer is None:
-            guest.looks = False
+            guest.has_focus = False
             await self._focus.look_away(user, socket.id)
         else:
             what = on_screen_of({"conversation": pair_id(user, known_user(payload.peer))})
-            guest.looks = True
+            guest.has_focus = True
             await self._focus.look_at(user, socket.id, what, self._gateway.parts.clock.now_ms() + FOCUS_MS)
         return clients.Done()
 
@@ -140,6 +135,19 @@ class Realtime:
         """Whoever has closed their tab doesn't look any more; if that can't be said it is over in a minute."""
         with suppress(UnavailableError):
             await self._focus.look_away(user, device)
+
+
+def _failed(name: str, exc: Exception) -> bytes:
+    """The acknowledgement of an event that ended with an exception: never anything of our insides."""
+    match exc:
+        case ProblemError():
+            return problem_ack(exc)
+        case UnavailableError():
+            return problem_ack(unavailable())
+        case _:
+            reference = new_id()
+            report("socket", name, exc, reference)
+            return problem_ack(our_mistake(reference))
 
 
 def _payload(event: Commanding | Telling, args: list[Any]) -> Any:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from web import bodies
 from web.answers import Answer, Message, Moved, NotificationsRead, PresenceAnswer
 from web.operations import Operation
+from web.patterns import KEY_OR_NONE
 from web.routes.conversations import OPERATIONS as CONVERSATIONS
 from web.routes.notifications import OPERATIONS as NOTIFICATIONS
 
@@ -20,7 +21,7 @@ WATCHED_MAX = 500
 
 Key = Annotated[
     str,
-    Meta(pattern="^[!-~]{0,128}$", description="An Idempotency-Key, as in HTTP: repeated with it, it happens once."),
+    Meta(pattern=KEY_OR_NONE, description="An Idempotency-Key, as in HTTP: repeated with it, it happens once."),
 ]
 UserIds = Annotated[tuple[bodies.UserId, ...], Meta(min_length=1, max_length=200, description="Their ids.")]
 

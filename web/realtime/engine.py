@@ -118,7 +118,7 @@ class Engine(engineio.AsyncServer):
         return problem_response(
             ProblemError(
                 "malformed_request",
-                "This is no request of Socket.IO that is taken here, or its session is over.",
+                f"Connect anew, by Socket.IO's {' or '.join(self.limits.transports)}: this is nothing that is taken.",
             )
         )
 

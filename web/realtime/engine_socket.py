@@ -10,6 +10,7 @@ from aiohttp import web
 from engineio import exceptions
 from engineio.async_socket import AsyncSocket
 from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, Packet
+from engineio.payload import Payload
 
 from web.realtime.frames import HEARTBEAT, Frame, text_frame, text_of
 from web.realtime.probe import Probe
@@ -102,11 +103,6 @@ class EngineSocket(AsyncSocket):
         packets: list[Packet] = await super().poll()
         self._queued = 0
         return packets
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return self._queued if self.wire is None else self.wire.waiting
 
     async def flush(self) -> None:
         """Wait until little waits to be sent, or it is over."""
@@ -274,13 +270,21 @@ class EngineSocket(AsyncSocket):
             await asyncio.wait([self._worker])
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Packets have been posted; EngineIOError for what is none."""
+        """Packets have been posted; EngineIOError for what is none, unless that doesn't matter any more.
+
+        The library's takes what has come of a body for all of it.
+        """
+        request: web.Request = environ["aiohttp.request"]
         try:
-            await super().handle_post_request(environ)
-        except exceptions.EngineIOError:
-            raise
-        except (ValueError, RecursionError, web.RequestPayloadError) as exc:
-            raise exceptions.EngineIOError from exc
+            length = request.content_length
+            if length is None or length > self.server.limits.message:
+                raise exceptions.ContentTooLongError
+            body = await request.content.readexactly(length)
+            for packet in Payload(encoded_payload=body.decode()).packets:
+                await self.receive(packet)
+        except Exception as exc:
+            if not self.closed:
+                raise exceptions.EngineIOError from exc
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         """From polling to websocket."""

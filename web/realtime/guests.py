@@ -39,7 +39,7 @@ ROUND = 5.0
 class Guest:
     """Who is behind a socket."""
 
-    __slots__ = ("claims", "look_at", "looks", "packets", "since", "tellings", "watched", "watcher")
+    __slots__ = ("claims", "has_focus", "look_at", "packets", "since", "tellings", "watcher")
 
     def __init__(self, claims: Claims, since: tuple[int, int] | None, look_at: int, now: float) -> None:
         self.claims = claims
@@ -48,11 +48,10 @@ class Guest:
         #: When to look whether the session is still open, in milliseconds since 1970.
         self.look_at = look_at
         #: Whether they have somebody's conversation on the screen.
-        self.looks = False
+        self.has_focus = False
         self.packets = Bucket(RATE, BURST, now)
         self.tellings = Bucket(TELLING_RATE, TELLING_BURST, now)
         self.watcher: Watcher | None = None
-        self.watched: set[str] | None = None
 
 
 class Guests:
@@ -172,7 +171,6 @@ class Guests:
             raise not_logged_in("This connection is over.")
         if guest.watcher is None:
             guest.watcher = self._watching.watcher(guest.claims.user, _presence_of(socket))
-            guest.watched = set()
         return guest.watcher
 
     async def _look_after(self) -> None:

@@ -6,7 +6,8 @@ before; otherwise, and whenever the inbox turns out to be further, what lies bet
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -63,11 +64,6 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._followers)
-
-    def sockets(self, user: str) -> Iterable[Outlet]:
-        """Those of a person that are here."""
-        follower = self._followers.get(user)
-        return () if follower is None else follower.sockets
 
     async def attach(self, socket: Outlet, user: str, since: tuple[int, int] | None) -> None:
         """Tell a socket what follows `since` (epoch and cursor; None: what is new), then all that comes.
@@ -273,7 +269,7 @@ class Hub:
         for follower in self._followers.values():
             follower.tell(frame)
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -7,8 +7,6 @@ from typing import Any
 
 from socketio import AsyncManager
 
-from web.realtime.frames import encode_event
-from web.realtime.packets import Json
 from web.realtime.socket import Socket
 
 
@@ -43,10 +41,3 @@ class Manager(AsyncManager):
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Whether it is let in."""
         return sid in self.clients
-
-    async def emit(self, event: str, data: Any, namespace: str, room: str | None = None, **_: Any) -> None:
-        """To one, or to all; groups are made by who knows their members (`Sockets.send`)."""
-        args = data if isinstance(data, tuple) else () if data is None else (data,)
-        frame = encode_event(event, *(Json.dumps(arg).encode() for arg in args))
-        for client in list(self.clients.values()) if room is None else [self.clients[room]]:
-            client.send(frame)

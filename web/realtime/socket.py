@@ -35,11 +35,6 @@ class Socket:
         """Whether it is over: nothing more is sent."""
         return self._end is None
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return 0 if self._end is None else self._end.waiting
-
     def send(self, frame: Frame) -> None:
         """Send a frame; nothing when it is over. Who lets too much wait is dropped: `slow`."""
         if self._end is not None:

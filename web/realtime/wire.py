@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aiohttp import hdrs, web
 from aiohttp.http import WS_KEY
 
-from web.realtime.frames import CLOSE, PING, TEXT, Frame, close_frame, pong_frame
+from web.realtime.frames import CLOSE, PING, PONG, TEXT, Frame, close_frame, pong_frame
 from web.realtime.reader import BrokenError, Reader
 
 #: Seconds that a client has to answer our close frame. Closing at once, on bytes that are unread, would take away from
@@ -94,11 +94,6 @@ class Wire(asyncio.Protocol):
         """Let somebody else be behind it."""
         self._end = end
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that wait to be sent."""
-        return self.transport.get_write_buffer_size()
-
     async def flush(self) -> None:
         """Wait until the client is no longer behind, or gone."""
         await asyncio.sleep(0)
@@ -176,7 +171,7 @@ class Wire(asyncio.Protocol):
             end.came(text)
         elif kind == PING:
             self.send(pong_frame(payload))
-        else:
+        elif kind != PONG:  # which some send unasked, to stay connected
             self._broken("malformed", UNSUPPORTED)
 
     def _broken(self, reason: str, code: int) -> None:

@@ -49,7 +49,7 @@ def change_notification_preferences(call: Call[NotificationPreferences, NoQuery]
 
 async def read_notification_deliveries(call: AnyCall) -> Reply:
     """By which channels one was told of something, or not, and why."""
-    notification = call.request.match_info["notification"]
+    notification = call.params["notification"]
     found = None
     if re.fullmatch(NOTIFICATION_ID, notification):
         found = await call.gateway.parts.library.deliveries(call.me.user.id, notification)

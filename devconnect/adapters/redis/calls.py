@@ -25,7 +25,20 @@ from devconnect.adapters.redis.line import AnyCommand, Command
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 
-__all__ = ["Client", "Command", "Pooled", "Script", "Tied", "Witness", "load", "reaching", "run", "run_all", "scored"]
+__all__ = [
+    "Client",
+    "Command",
+    "Pooled",
+    "Script",
+    "Tied",
+    "Witness",
+    "ended",
+    "load",
+    "reaching",
+    "run",
+    "run_all",
+    "scored",
+]
 
 #: The workers', and everybody's on a cluster.
 Pooled = Redis | RedisCluster
@@ -137,6 +150,14 @@ async def run_all(client: Client, commands: Sequence[Command]) -> list[Any]:
     for start in range(0, len(commands), CHUNK):
         answers += await run(client, commands[start : start + CHUNK])
     return answers
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks, more than once: a cancellation may get lost in redis-py."""
+    while running := {task for task in tasks if not task.done()}:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)
 
 
 def scored(answer: Sequence[Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.answers import decode
-from devconnect.adapters.redis.calls import Client, run, run_all
+from devconnect.adapters.redis.calls import Client, ended, run, run_all
 from devconnect.domain.model import Decision
 from devconnect.events.base import new_id
 from devconnect.ports.truth import UnavailableError
@@ -99,11 +99,7 @@ class RedisAnswerDesk:
 
     async def stop(self) -> None:
         """Stop listening. Who still waits does so until the deadline, and looks then."""
-        # More than once: a cancellation may get lost in redis-py (see calls).
-        while running := {task for task in self._tasks if not task.done()}:
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=0.1)
+        await ended(*self._tasks)
         self._subscribed.clear()
 
     def expect(self, command_id: str) -> None:

@@ -83,7 +83,7 @@ redis.call('HSET', KEYS[1], ARGV[1], table.concat({ARGV[2], ARGV[3], ARGV[4], AR
 for _, member in ipairs(members(ARGV[3], ARGV[4], ARGV[5])) do
   redis.call('ZADD', KEYS[2], 0, member)
 end
-local counts = {accepted = true, blocked = true}
+local counts = {accepted = true, blocked = true, barred = true}
 if before ~= ARGV[3] and (counts[before] or counts[ARGV[3]]) then redis.call('PUBLISH', ARGV[6], '?') end
 """)
 

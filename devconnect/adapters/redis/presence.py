@@ -81,9 +81,9 @@ def _times(online: bytes | None, standing: bytes | None, is_free: bool) -> tuple
 
 
 def _may_see(online: bytes, standing: bytes | None) -> bool:
-    """Whether this presence is shown to somebody with this relation to whose it is."""
+    """domain.presence.may_see, of what is kept."""
     if online.endswith(b"e"):
-        return standing is None or b"|barred|" not in standing
+        return standing is None or not (b"|barred|" in standing or b"|blocked|" in standing)
     return online.endswith(b"c") and standing is not None and b"|accepted|" in standing
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from itertools import islice
 
 from devconnect.adapters.redis import keys, lua_presence as lua
-from devconnect.adapters.redis.calls import Client, Command, Witness, run
-from devconnect.adapters.redis.sweeper import CHUNK, Sweeper, ended, gone_of, leave_command
+from devconnect.adapters.redis.calls import Client, Command, Witness, ended, run
+from devconnect.adapters.redis.sweeper import CHUNK, Sweeper, gone_of, leave_command
 from devconnect.domain.presence import SOCKETS_MS
 from devconnect.events.base import new_id
 from devconnect.ports import metrics as m

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from devconnect.adapters.redis import keys, lua_presence as lua
-from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.calls import Client, Command, ended, run
 from devconnect.domain.presence import died_at
 from devconnect.ports import metrics as m
 from devconnect.ports.metrics import Metrics
@@ -93,13 +93,6 @@ class Sweeper:
         if score is None or int(float(score)) != until:
             return [], None
         return sorted(users), died_at(until, round(self._lease * 1000))
-
-
-async def ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, more than once: a cancellation may get lost in redis-py (see calls)."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
 
 
 def leave_command(user: str, gateway: str, at: int | None = None) -> Command:

@@ -4,12 +4,12 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from itertools import islice
 
 from devconnect.adapters.redis import keys, presence
-from devconnect.adapters.redis.calls import Client, Command, run
+from devconnect.adapters.redis.calls import Client, Command, ended, run
 from devconnect.adapters.redis.channels import Channels
 from devconnect.ports import metrics as m
 from devconnect.ports.metrics import Metrics, NoMetrics
@@ -58,10 +58,8 @@ class Watching:
 
     async def stop(self) -> None:
         """Tell nothing more."""
-        while self._task is not None and not self._task.done():
-            # More than once: a cancellation may get lost in redis-py (see calls).
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        if self._task is not None:
+            await ended(self._task)
 
     def watcher(self, reader: str, told: Told) -> "Watcher":
         """A new watcher, who reads for this user and watches nobody yet."""
@@ -131,6 +129,10 @@ class Watching:
         if watched is not None and until > _now() and watched.until != until:
             watched.until = until
             heapq.heappush(self._ends, (until, user))
+            if len(self._ends) > 2 * len(self._watched) + CHUNK:
+                # Most are of people who were let go of, and may have been taken up again.
+                self._ends = [(each.until, name) for name, each in self._watched.items() if each.until]
+                heapq.heapify(self._ends)
 
     # -- looks
 
@@ -162,15 +164,15 @@ class Watching:
                 self._note(user)
 
     async def _look(self) -> None:
-        """At all of whom something has changed; they are still to be looked at when that fails."""
-        while users := list(islice(self._changed, CHUNK)):
-            for user in users:
-                del self._changed[user]
-            try:
+        """At all of whom something has changed; whom that fails for, and of whom more is heard, in the next look."""
+        changed, self._changed = self._changed, {}
+        try:
+            while users := list(islice(changed, CHUNK)):
                 await self._look_at([user for user in users if user in self._watched])
-            except BaseException:
-                self._changed = {**dict.fromkeys(users), **self._changed}
-                raise
+                for user in users:
+                    del changed[user]
+        finally:
+            self._changed = {**changed, **self._changed}
 
     async def _look_at(self, users: Sequence[str]) -> None:
         readers = [list(dict.fromkeys(each.reader for each in self._watched[user].watchers)) for user in users]
@@ -213,6 +215,11 @@ class Watcher:
         self._told = told
         #: What was told last of each who is watched; None while they are looked at for the first time.
         self._last: dict[str, PresenceView | None] = {}
+
+    @property
+    def watched(self) -> Set[str]:
+        """Of whom it is told."""
+        return self._last.keys()
 
     async def add(self, users: Sequence[str]) -> list[PresenceView]:
         """These people as the reader may see them; from here on what changes of it is told."""
