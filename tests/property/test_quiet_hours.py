@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from devconnect.domain import delivering as d, preferences as p
 from devconnect.domain.model import User
 from devconnect.events import facts as f
+from tests.delivery_fakes import SET_UP
 from tests.unit.test_delivering import NOW, a_user, prefers, raised
 
 ZONES = (
@@ -129,7 +130,7 @@ def test_all_else_can_be(wanted: f.NotificationPreferences) -> None:
 
 
 def around(user: User, now: int) -> d.Circumstances:
-    return d.Circumstances(user, frozenset(), now)
+    return d.Circumstances(user, SET_UP, now)
 
 
 gaps = st.lists(st.integers(0, 200_000), min_size=1, max_size=30)
@@ -142,9 +143,7 @@ def test_each_message_is_told_of_once_and_no_two_pushes_come_within_a_window(ste
     now, window, made = NOW, None, []
     for number, step in enumerate(steps):
         now += step
-        delivery, after = d.decide(
-            raised(number=number), "push", d.Circumstances(user, frozenset(), now), window, number
-        )
+        delivery, after = d.decide(raised(number=number), "push", d.Circumstances(user, SET_UP, now), window, number)
         window = after or window
         made.append(delivery)
     leaders = [each for each in made if each.state in ("queued", "held")]
