@@ -107,11 +107,9 @@ class DecideCommands:
             raise
 
     async def _have_effects(self, chunk: Sequence[Placed], settlement: Settlement, new: set[Ref]) -> None:
+        # First, and by itself: who is told of it waits for this, and for none of what follows.
+        await together(self._tell_devices(settlement), *self._emit(settlement), *self._tell_of_ends(settlement))
         await together(
-            # First, since somebody waits for it.
-            self._tell_devices(settlement),
-            *self._emit(settlement),
-            *self._tell_of_ends(settlement),
             self._truth.save(settlement.documents, new=new),
             self._keep_secrets(settlement),
             self._mark_read(settlement),
