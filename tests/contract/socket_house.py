@@ -63,13 +63,6 @@ async def refuse(auth: Any) -> None:
     raise Refused("not_logged_in", "Log in first.")
 
 
-async def until(holds: Callable[[], bool], within: float = WITHIN) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (of anything)
-            await asyncio.sleep(0.01)
-
-
 @dataclass
 class SocketHouse:
     """The gateway, where it is, and what was told."""

@@ -31,6 +31,7 @@ from devconnect.webhook_secrets import WebhookSecrets
 from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
 from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
+from tests.waiting import until
 
 __all__ = ["db", "mongo_server"]
 
@@ -114,19 +115,6 @@ class House:
             for r in log
             if topic == USER_COMMANDS.name
         ]
-
-
-async def until(check: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
-    """Waits for a condition, which may be awaited."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
 
 
 def is_in(house: House, name: str, state: str) -> Callable[[], Any]:

@@ -12,7 +12,8 @@ import socketio
 import uvloop
 from aiohttp import WSServerHandshakeError
 
-from tests.contract.socket_house import RawSocket, SocketHouse, refuse, sockets_on, until
+from tests.contract.socket_house import RawSocket, SocketHouse, refuse, sockets_on
+from tests.waiting import until
 from web.realtime.frames import encode_event
 from web.realtime.sockets import Answer, Refused, Socket
 from web.serving import stop

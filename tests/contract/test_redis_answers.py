@@ -18,7 +18,8 @@ from devconnect.domain.deciding import Answer
 from devconnect.domain.model import Decision, Problem
 from devconnect.events.facts import MessageRead
 from devconnect.ports.truth import UnavailableError
-from tests.contract.redis_fixtures import Server, Wire, client, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire, client, own_server, servers
+from tests.waiting import until
 
 __all__ = ["client", "own_server", "servers"]
 
@@ -330,7 +331,7 @@ async def test_a_deaf_channel_is_noticed_and_made_anew_and_nobody_waits_for_it(
     answers = RedisAnswers(client)
     async with Wire(own_server.url) as wire, gateway(own_server.url, database, wire.url) as desk:
         with pytest.raises(AssertionError):
-            await until(lambda: not desk.healthy, within=1.2)  # silence alone is no deafness
+            await until(lambda: not desk.healthy, seconds=1.2)  # silence alone is no deafness
         wire.hold()
         desk.expect("c")
         started = time.monotonic()

@@ -13,7 +13,8 @@ from devconnect.adapters.redis import channels as module
 from devconnect.adapters.redis.calls import Client, run
 from devconnect.adapters.redis.channels import Channels
 from devconnect.adapters.redis.connect import close, connect, connect_channels
-from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers
+from tests.waiting import until
 
 __all__ = ["own_server", "servers"]
 

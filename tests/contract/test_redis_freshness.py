@@ -13,8 +13,9 @@ from devconnect.adapters.redis.connect import close, connect, connect_fast
 from devconnect.adapters.redis.freshness import RedisFreshness
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.ports.projections import Mark
-from tests.contract.redis_fixtures import NOW, Server, client, own_server, servers, until
+from tests.contract.redis_fixtures import NOW, Server, client, own_server, servers
 from tests.contract.test_redis_outage import timed
+from tests.waiting import until
 
 __all__ = ["client", "own_server", "servers"]
 

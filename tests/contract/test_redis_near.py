@@ -21,11 +21,12 @@ from devconnect.adapters.redis.wire import Wire
 from devconnect.domain.projections import EndSession, PutUser, Update
 from devconnect.ports.truth import UnavailableError
 from devconnect.stack.ports import LOOPBACK
-from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers
 from tests.contract.redis_samples import FAR, session, signed_up
 from tests.contract.test_redis_outage import timed
 from tests.contract.test_redis_wire import until_back
 from tests.fakes import MemoryMetrics
+from tests.waiting import until
 
 __all__ = ["own_server", "servers"]
 

@@ -20,9 +20,10 @@ from devconnect.domain.projections import SetAudience, SetPresence, Update
 from devconnect.events.base import Audience
 from devconnect.ports.reads import PresenceView
 from devconnect.ports.truth import UnavailableError
-from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers
 from tests.contract.redis_samples import relation
 from tests.fakes import MemoryMetrics
+from tests.waiting import until
 
 __all__ = ["own_server", "servers"]
 
@@ -226,7 +227,7 @@ async def test_a_device_whose_lease_runs_out_is_told_of_though_nobody_says_so(ho
     assert view.online
     # It is said again before that, which nobody hears of either.
     await house.apply(SetPresence("ada", "phone", now + 2_500, now + 500, 768))
-    await until(lambda: house.told["bob"] == [("ada", False)], within=6)
+    await until(lambda: house.told["bob"] == [("ada", False)])
     assert house.views[-1].last_seen == now + 2_500
 
 
@@ -269,7 +270,7 @@ async def test_what_was_missed_while_nothing_was_heard_is_found(own_server: Serv
         await house.come("ada")
         await house.go("dan")
         proxy.let_go()
-        await until(lambda: sorted(house.told["bob"]) == [("ada", True), ("dan", False)], within=10)
+        await until(lambda: sorted(house.told["bob"]) == [("ada", True), ("dan", False)])
 
 
 async def test_a_restart_of_redis_is_no_news(own_server: Server) -> None:
@@ -283,7 +284,7 @@ async def test_a_restart_of_redis_is_no_news(own_server: Server) -> None:
             await house.watcher("bob").add(["ada", "dan"])
         assert len(house.watching) == 1
         own_server.start()
-        await until(lambda: house.channels.healthy and house.looks() >= 1, within=10)
+        await until(lambda: house.channels.healthy and house.looks() >= 1)
         assert house.told["bob"] == []
         await house.go("ada")
         await until(lambda: house.told["bob"] == [("ada", False)])
@@ -308,7 +309,7 @@ async def test_a_storm_of_five_thousand_who_come_is_one_look_at_each_in_few_roun
     for start in range(0, 5_000, 500):
         await bob.add(people[start : start + 500])
     await own.come(*people)
-    await until(lambda: len(own.told["bob"]) >= 5_000, within=15)
+    await until(lambda: len(own.told["bob"]) >= 5_000)
     await own.settled()
     assert sorted(own.told["bob"]) == [(user, True) for user in people]
     assert own.looks() == 5_000

@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema_rs
 import socketio
 
-from tests.e2e.people import PATIENCE, Person
+from tests.e2e.people import Person
+from tests.waiting import PATIENCE
 from web.realtime import asyncapi
 from web.realtime.clients import EVENTS
 

@@ -18,9 +18,10 @@ from devconnect.events.topics import INBOX_EVENTS
 from tests.e2e import kafka
 from tests.e2e.devices import KEPT, Device
 from tests.e2e.gateways import GENEROUS, Beside, at_once
-from tests.e2e.people import PATIENCE, Client, Person, Unanswered, join
+from tests.e2e.people import Client, Person, Unanswered, join
 from tests.e2e.system import System
 from tests.e2e.wires import Ears
+from tests.waiting import PATIENCE
 
 #: What an event fails with when its socket is lost.
 Lost = (socketio.exceptions.SocketIOError, OSError, AttributeError, AssertionError)

@@ -20,8 +20,9 @@ import redis
 from devconnect import stack
 from devconnect.runner.plan import ROOT
 from devconnect.stack import ports
-from tests.e2e.people import PATIENCE, Person, Reply, Unanswered, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Person, Reply, Unanswered, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 T = TypeVar("T")
 

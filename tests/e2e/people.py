@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from devconnect.domain.analytics import TABLES
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 PASSWORD = "correct horse battery staple"
-#: Seconds that a command, or what follows from it in the read models, may take. Much more than it does: others run too.
-PATIENCE = 30.0
-
 #: What a request fails with when nobody answers.
 Unanswered = (OSError, http.client.HTTPException)
 

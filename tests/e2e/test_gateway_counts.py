@@ -15,8 +15,8 @@ import redis
 
 from tests.e2e.background import Background
 from tests.e2e.gateways import WIDE, Timed, Twins, ask, at_once, running
-from tests.e2e.people import PATIENCE, Person, Reply, Unanswered
-from tests.e2e.system import wait_until
+from tests.e2e.people import Person, Reply, Unanswered
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

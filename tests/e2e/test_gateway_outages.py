@@ -12,8 +12,9 @@ import pytest
 
 from tests.e2e.background import Background
 from tests.e2e.gateways import GENEROUS, Timed, ask, at_once, paused, up, whole
-from tests.e2e.people import PASSWORD, PATIENCE, Person, Reply, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import PASSWORD, Person, Reply, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,8 +13,8 @@ from devconnect.keys import id_secret
 from devconnect.links import Links
 from tests.e2e.background import Background
 from tests.e2e.gateways import REVOKED, Beside, Twins, ask, at_once, paused, running, up
-from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Unanswered
-from tests.e2e.system import wait_until
+from tests.e2e.people import PASSWORD, Client, Person, Unanswered
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

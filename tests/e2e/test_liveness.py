@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from devconnect.runner import readiness
-from tests.e2e.people import PATIENCE, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

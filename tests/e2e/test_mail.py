@@ -13,8 +13,9 @@ from devconnect.links import Links
 from devconnect.ports.clock import SystemClock
 from devconnect.stack import ports
 from tests.contract.smtp_fixtures import parsed, words
-from tests.e2e.people import PATIENCE, Person, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Person, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,8 +14,9 @@ import redis
 from devconnect import stack
 from devconnect.domain.analytics import TABLES
 from tests.e2e.background import Background
-from tests.e2e.people import PATIENCE, Client, Person, Unanswered, join, same_tables, set_role
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Client, Person, Unanswered, join, same_tables, set_role
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

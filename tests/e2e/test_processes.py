@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 
 def ask(system: System, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:

@@ -11,7 +11,8 @@ import pytest
 
 from devconnect.runner.plan import ROOT, WORKER_PORTS
 from devconnect.stack import ports
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 OPS = ROOT / "ops/prometheus"
 

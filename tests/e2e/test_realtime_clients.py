@@ -15,8 +15,9 @@ from devconnect.stack.ports import LOOPBACK, pick
 from tests.clients.browser import BUNDLE, PAGE, Page, browser, chromium, open_page
 from tests.clients.node import installed, node_client
 from tests.e2e.gateways import Beside, ask
-from tests.e2e.people import PASSWORD, PATIENCE, Person, join
+from tests.e2e.people import PASSWORD, Person, join
 from tests.e2e.system import System
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.timeout(240)
 

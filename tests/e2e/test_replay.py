@@ -15,7 +15,8 @@ import pytest
 from devconnect.replay.plan import tally
 from devconnect.replay.trace import read
 from devconnect.runner.plan import ROOT
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,8 @@ from devconnect.stack import ports
 from faust_batch.batch import Record
 from faust_batch.changelog import read_to_end
 from tests.e2e.people import join
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -45,7 +45,7 @@ from tests.fakes import (
     MemoryWindows,
     no_hook,
 )
-from tests.unit.test_views import until
+from tests.waiting import until
 from workers.analytics import folded_here
 
 DAY = 19_700 * DAY_MS
