@@ -19,6 +19,7 @@ from devconnect.ports.deliveries import (
     Schedule,
 )
 from devconnect.ports.focus import Focus
+from devconnect.ports.truth import UnavailableError
 from tests.fakes import Hook, MemoryTruth, no_hook
 
 _OPEN: tuple[State, ...] = ("queued", "sent", "delivered")
@@ -145,8 +146,11 @@ class MemoryFocus(Focus):
 
     def __init__(self) -> None:
         self.looks: dict[tuple[str, str], tuple[str, int]] = {}
+        self.down = False
 
     async def look_at(self, user: str, session: str, what: str, until: int) -> None:
+        if self.down:
+            raise UnavailableError("Redis is down")
         self.looks[user, session] = what, until
 
     async def look_away(self, user: str, session: str) -> None:

@@ -1,21 +1,22 @@
 """What is behind sockets, on fakes: the gateway of `web_house` with seats in place of sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from devconnect.adapters.inboxes import Inboxes
 from devconnect.events.base import new_id
-from devconnect.ports.focus import Focus
 from devconnect.ports.inbox import Heard, Live
 from devconnect.ports.metrics import NoMetrics
 from devconnect.ports.reads import PresenceView
 from devconnect.ports.roster import Roster, Told, Watcher, Watching
 from devconnect.ports.truth import UnavailableError
+from tests.delivery_fakes import MemoryFocus
 from tests.inbox_fakes import MemoryFar, MemoryNear
 from tests.unit.web_house import House, Person, gateway
 from web.gateway import GATEWAY, Parts
@@ -25,6 +26,8 @@ from web.realtime.frames import Frame, encode_event, text_of
 from web.realtime.guests import Guests
 from web.realtime.hub import Hub
 from web.realtime.sockets import Refused
+
+STRANGER = "f" * 32
 
 
 class Seat:
@@ -143,25 +146,6 @@ class MemoryWatching(Watching):
         return MemoryWatcher(self, told)
 
 
-class MemoryFocus(Focus):
-    """What each session has on screen."""
-
-    def __init__(self) -> None:
-        self.looks: dict[tuple[str, str], tuple[str, int]] = {}
-        self.down = False
-
-    async def look_at(self, user: str, session: str, what: str, until: int) -> None:
-        if self.down:
-            raise UnavailableError("Redis is down")
-        self.looks[user, session] = (what, until)
-
-    async def look_away(self, user: str, session: str) -> None:
-        self.looks.pop((user, session), None)
-
-    async def on_screen(self, users: Collection[str], now: int) -> Mapping[str, frozenset[str]]:
-        return {user: frozenset(what for (of, _), (what, _) in self.looks.items() if of == user) for user in users}
-
-
 class Salon:
     """The house, and what sockets need beside it."""
 
@@ -238,3 +222,27 @@ async def salon(change: Callable[[Parts], Parts] | None = None, **settings: Any)
         yield found
         await found.guests.stop()
         await found.hub.stop()
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Salon]:
+    async with salon() as found:
+        yield found
+
+
+@pytest.fixture
+async def pair(room: Salon) -> tuple[Person, Person]:
+    return await room.house.friends()
+
+
+async def said(room: Salon, seat: Seat, to: Person, text: str = "Hello", **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = await room.does(seat, "send_message", {"to": to.id, "text": text, **more})
+    return found
+
+
+def code(ack: Any) -> str:
+    """What is wrong."""
+    found: str = ack["problem"]["code"]
+    assert ack["status"] == ack["problem"]["status"]
+    assert "result" not in ack
+    return found
