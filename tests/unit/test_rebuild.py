@@ -14,7 +14,8 @@ from devconnect.events import facts as f
 from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS, USER_EVENTS, Topic
 from devconnect.ports.truth import UnavailableError
 from faust_batch.changelog import Chunk
-from tests.fakes import MemoryLog, MemoryProjections
+from tests.fakes import MemoryProjections
+from tests.table_fakes import MemoryLog
 from tests.waiting import until
 
 AT = 1_700_000_000_000

@@ -13,7 +13,7 @@ from faust_batch.table import BatchTable
 from tables import views as views_module
 from tables.analytics import RowCodec
 from tables.views import ViewPublisher
-from tests.fakes import MemoryLog, MemoryViews
+from tests.table_fakes import MemoryLog, MemoryViews
 from tests.waiting import until
 
 CODEC = RowCodec()

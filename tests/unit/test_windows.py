@@ -33,18 +33,8 @@ from faust_batch.batch import RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
 from tables.views import ViewPublisher
-from tests.fakes import (
-    CrashError,
-    ManualClock,
-    MemoryLog,
-    MemoryMetrics,
-    MemoryPublisher,
-    MemoryRecord,
-    MemoryViews,
-    MemoryWindowLog,
-    MemoryWindows,
-    no_hook,
-)
+from tests.fakes import CrashError, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, no_hook
+from tests.table_fakes import MemoryLog, MemoryViews, MemoryWindowLog, MemoryWindows
 from tests.waiting import until
 from workers.analytics import folded_here
 
