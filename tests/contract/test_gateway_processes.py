@@ -179,26 +179,24 @@ class Load:
 
     async def fresh(self) -> None:
         """A new connection for each request."""
-        while True:
-            try:
-                raw = await asyncio.wait_for(Raw.to(self.gateway.port), 0.5)
-            except (OSError, TimeoutError):
-                self.refused += 1
-                return
+        while (raw := await self._connected()) is not None:
             await self._one(raw, "POST")
             raw.close()
 
     async def kept(self) -> None:
         """One connection, until an answer says that it was the last one here."""
-        while True:
-            try:
-                raw = await asyncio.wait_for(Raw.to(self.gateway.port), 0.5)
-            except (OSError, TimeoutError):
-                self.refused += 1
-                return
+        while (raw := await self._connected()) is not None:
             while await self._one(raw, "GET"):
                 pass
             raw.close()
+
+    async def _connected(self) -> Raw | None:
+        """None when nobody listens any more."""
+        try:
+            return await asyncio.wait_for(Raw.to(self.gateway.port), 5.0)
+        except (OSError, TimeoutError):
+            self.refused += 1
+            return None
 
     async def _one(self, raw: Raw, method: str) -> bool:
         try:

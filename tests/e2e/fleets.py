@@ -10,15 +10,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import redis
 import socketio
 
 from devconnect import stack
 from devconnect.events.topics import INBOX_EVENTS
 from tests.e2e import kafka
 from tests.e2e.devices import KEPT, Device
-from tests.e2e.gateways import GENEROUS, Beside, at_once
-from tests.e2e.people import Client, Person, Unanswered, join
+from tests.e2e.gateways import Beside, Several, at_once
+from tests.e2e.people import Client, Person, Unanswered
 from tests.e2e.system import System
 from tests.e2e.wires import Ears
 from tests.waiting import PATIENCE
@@ -27,41 +26,29 @@ from tests.waiting import PATIENCE
 Lost = (socketio.exceptions.SocketIOError, OSError, AttributeError, AssertionError)
 
 
-class Fleet:
-    """A system with the gateway of `run` and two beside it. The last one hears of Redis what `ears` let through."""
+class Fleet(Several):
+    """With the gateway of `run` and two beside it. The last one hears of Redis what `ears` let through."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        self.system = System(folder, **{**GENEROUS, **env})
+        super().__init__(folder, **env)
         self.second = Beside(self.system)
 
     @contextmanager
     def running(self) -> Iterator["Fleet"]:
-        """Start all of it, and stop it."""
-        try:
-            self.system.start()
-            with Ears(stack.addresses(self.system.settings).redis) as ears:
-                self.ears = ears
-                self.third = Beside(self.system, REDIS_URL=ears.url)
-                try:
-                    at_once([self.second.start, self.third.start])
-                    yield self
-                finally:
-                    at_once([self.second.stop, self.third.stop])
-        finally:
-            self.system.stop()
+        """Start all of it, and stop it at the end of the block."""
+        with self.system.running(), Ears(stack.addresses(self.system.settings).redis) as ears:
+            self.ears = ears
+            self.third = Beside(self.system, REDIS_URL=ears.url)
+            try:
+                at_once([self.second.start, self.third.start])
+                yield self
+            finally:
+                at_once([self.second.stop, self.third.stop])
 
     @property
     def urls(self) -> tuple[str, str, str]:
         """Of all gateways."""
         return self.system.url, self.second.url, self.third.url
-
-    def redis(self) -> "redis.Redis[str]":
-        """A client of the system's Redis."""
-        return redis.Redis.from_url(stack.addresses(self.system.settings).redis, decode_responses=True)
-
-    def people(self, *names: str) -> list[Person]:
-        """New people."""
-        return at_once([lambda name=name: join(self.system, name)[0] for name in names])
 
 
 class App(Device):

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +83,15 @@ class System:
         assert self.runner.poll() is None, f"run ended with {self.runner.returncode}:\n{self.output()[-3000:]}"
         run = state.read(self.data_dir)
         return run is not None and run.pid == self.runner.pid and run.ready
+
+    @contextmanager
+    def running(self) -> Iterator["System"]:
+        """Start it, and stop it at the end of the block."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.stop()
 
     def output(self) -> str:
         """What `run` has printed so far."""

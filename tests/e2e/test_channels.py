@@ -27,12 +27,8 @@ PATIENCE = 120.0
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that may send to this machine."""
-    found = System(tmp_path_factory.mktemp("channels"), OUTBOUND_PRIVATE="1")
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("channels"), OUTBOUND_PRIVATE="1").running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture

@@ -36,12 +36,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         **GENEROUS,
         "LIMITS_FREE": GENEROUS["LIMITS_FREE"].replace("requests=10000/sec", f"requests={REQUESTS}/day"),
     }
-    found = System(tmp_path_factory.mktemp("outages"), **limits)
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("outages"), **limits).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -22,16 +22,11 @@ LIMIT = 8
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system whose workers may stand still for a few seconds only, and can be made deaf."""
-    found = System(
-        tmp_path_factory.mktemp("liveness"),
-        WORKER_STALL_SECONDS=str(LIMIT),
-        PYTHONPATH=str(Path(__file__).with_name("deaf")),
-    )
-    try:
-        found.start()
+    deaf = str(Path(__file__).with_name("deaf"))
+    with System(
+        tmp_path_factory.mktemp("liveness"), WORKER_STALL_SECONDS=str(LIMIT), PYTHONPATH=deaf
+    ).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 def live(system: System, role: str) -> readiness.Health:

@@ -44,12 +44,8 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def post_office(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[System]:
     """A system whose mail server isn't there yet."""
-    found = System(tmp_path_factory.mktemp("post"), SMTP_URL=f"smtp://127.0.0.1:{port}?starttls=never")
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("post"), SMTP_URL=f"smtp://127.0.0.1:{port}?starttls=never").running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 def is_welcome(body: Any) -> bool:

@@ -46,12 +46,8 @@ RUNS = (
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that nobody can ask too much of."""
-    found = System(tmp_path_factory.mktemp("openapi"), **ENV)
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("openapi"), **ENV).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system of their own for these tests: parts of it die."""
-    found = System(tmp_path_factory.mktemp("outages"))
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("outages")).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,6 @@ from tests.e2e.system import System
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture
-def pair(system: System) -> tuple[Person, Person]:
-    ada, bob = join(system, "Ada", "Bob")
-    ada.connect(bob)
-    return ada, bob
-
-
 async def test_a_message_and_its_receipts_are_told_to_all_devices_of_both(pair: tuple[Person, Person]) -> None:
     ada, bob = pair
     async with device(ada) as laptop, device(ada) as phone, device(bob) as other:
