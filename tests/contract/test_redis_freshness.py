@@ -80,7 +80,7 @@ async def test_many_who_wait_for_a_partition_look_as_one(client: Client, given: 
         looks += 1
         return await look(place)
 
-    given._look = counted  # type: ignore[method-assign]  # to count
+    given._look = counted
     waiting = [asyncio.create_task(given.wait("user-events", 0, 512 + n, 30.0)) for n in range(200)]
     cancelled = [asyncio.create_task(given.wait("user-events", 0, 9999, 30.0)) for _ in range(20)]
     await asyncio.sleep(0.1)

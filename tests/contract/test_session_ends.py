@@ -38,7 +38,7 @@ async def write(broker: Broker, sessions: Sequence[str], *, at: int | None = Non
 
 @asynccontextmanager
 async def following(broker: Broker, **options: object) -> AsyncIterator[SessionEnds]:
-    ends = SessionEnds(broker.address, partitions=PARTITIONS, **options)  # type: ignore[arg-type]  # as given by tests
+    ends = SessionEnds(broker.address, partitions=PARTITIONS, **options)
     await ends.start()
     try:
         yield ends

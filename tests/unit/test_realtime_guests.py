@@ -112,7 +112,6 @@ async def test_the_sockets_of_a_session_that_ends_are_sent_away_and_no_others(ro
     other = await ada.logged_in_anew()
     mine, tab, phone = await room.sit(ada), await room.sit(ada), await room.sit(other)
     await ada.ask("DELETE", "/v1/sessions/current")
-    room.guests.ended(ada.session, ada.id)
     assert was_sent_away(mine)
     assert was_sent_away(tab)
     assert not phone.closed

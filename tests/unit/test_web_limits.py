@@ -55,7 +55,7 @@ class Store(Allowances):
 
 def policy(**changes: Quota | None) -> Policy:
     found = {"requests": Quota(2, 86_400), "messages": Quota(3, 60), "writes": Quota(4, 60), "reads": Quota(40, 60)}
-    return Policy(feed=10, **{**found, **changes})  # type: ignore[arg-type]  # msgspec's own names
+    return Policy(feed=10, **{**found, **changes})
 
 
 POLICIES = Policies(
@@ -245,7 +245,7 @@ async def test_who_comes_as_a_refill_ends_and_finds_nothing_left_of_it_asks_anew
         await came.wait()
         return await leases.refill(rule, "ada")
 
-    leases.grant = grant  # type: ignore[method-assign]  # to wake them when the refill isn't quite over
+    leases.grant = grant
     waiting = [asyncio.create_task(late()) for _ in range(2)]
     await asyncio.sleep(0)
     told = await asyncio.gather(leases.refill(rule, "ada"), *waiting)

@@ -49,7 +49,7 @@ def closing(table: Table, rows: dict[str, Row], *, since: int, until: int) -> Cl
 
 
 def part(table: Table, window: int, *, partition: int = 0, topic: str = TOPIC, **fields: object) -> Part:
-    return Part(table=table.name, window=window, topic=topic, partition=partition, at=1, **fields)  # type: ignore[arg-type]  # fields by name
+    return Part(table=table.name, window=window, topic=topic, partition=partition, at=1, **fields)
 
 
 def closed(table: Table, until: int, *, partition: int = 0, topic: str = TOPIC) -> Closed:

@@ -28,7 +28,7 @@ from devconnect.events import commands as c, facts as f, topics
 from devconnect.keys import Key
 from devconnect.ports.answers import AnswerDesk
 from devconnect.ports.freshness import Freshness
-from devconnect.ports.gateway import AccountLists, Commands, Credentials, EndedSessions, Passwords
+from devconnect.ports.gateway import AccountLists, Commands, Credentials, EndedSessions, OnEnd, Passwords
 from devconnect.ports.metrics import Metric, Metrics
 from devconnect.ports.reads import AuditView, Library, MessageView, Page, ReportView, SessionsView
 from devconnect.ports.truth import UnavailableError
@@ -73,6 +73,7 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
         self.holders: dict[str, Reservation] = {}
         self.secrets: dict[str, Secret] = {}
         self.ends: set[str] = set()
+        self.listeners: list[OnEnd] = []
         self.behind = False
         self.notes: list[f.NotificationRaised] = []
         self.seen_up_to: dict[str, str] = {}
@@ -124,6 +125,8 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
             self.seen_up_to[event.user] = event.up_to
         if isinstance(event, f.UserLoggedOut):
             self.ends.add(event.session)
+            for told in self.listeners:
+                told(event.session, event.user)
         if isinstance(event, f.UserCameOnline):
             self.devices.setdefault(event.user, {})[event.session] = event.until
 
@@ -198,6 +201,9 @@ class World(Commands, Credentials, EndedSessions, AccountLists, Library, Freshne
 
     def ended(self, session: str) -> bool:
         return session in self.ends
+
+    def tell(self, on_end: OnEnd) -> None:
+        self.listeners.append(on_end)
 
     def age(self) -> float:
         return 0.0
