@@ -31,12 +31,14 @@ from devconnect.webhook_secrets import WebhookSecrets
 from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
 from tests.fakes import ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 __all__ = ["db", "mongo_server"]
 
 SECRETS = WebhookSecrets("s" * 48)
 HOUR_MS = 3_600_000
+#: Seconds that a receiver has: more than a test waits for those who mustn't wait for it.
+WITHIN = 2 * PATIENCE
 
 
 class House:
@@ -87,7 +89,7 @@ class House:
 
     def send(self, channel: str = "push", **more: Any) -> asyncio.Task[None]:
         """A worker that sends."""
-        outbound = Outbound(private=True, within=2.0, now=lambda: self.clock.now_ms() / 1000)
+        outbound = Outbound(private=True, within=WITHIN, now=lambda: self.clock.now_ms() / 1000)
         way: Any = PushWay(WebPush(outbound, self.vapid, self.clock), self.clock)
         if channel == "webhook":
             way = WebhookWay(Webhooks(outbound, SECRETS, self.clock))
@@ -217,7 +219,7 @@ async def test_a_slow_service_holds_up_nobody_else(house: House) -> None:
     house.receiver.hanging.add("slow")
     await house.ask("d1", "d2", "d3")
     house.send()
-    await until(lambda: len(house.receiver.pushed(house.browser, "quick")) == 3, "the others", seconds=1.5)
+    await until(lambda: len(house.receiver.pushed(house.browser, "quick")) == 3, "the others")
 
 
 # -- what ends in between
@@ -354,7 +356,7 @@ async def test_one_channel_that_is_down_holds_up_no_other(house: House) -> None:
     await house.ask("d2")
     house.send("webhook")
     house.send()
-    await until(is_in(house, "d2", "sent"), "the push message", seconds=1.5)
+    await until(is_in(house, "d2", "sent"), "the push message")
     assert await house.state("d1") == "queued"
 
 

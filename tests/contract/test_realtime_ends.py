@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.contract.socket_house import RawSocket, SocketHouse, nothing_is_logged, sockets_on
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from web.realtime.sockets import Answer, Socket
 from web.serving import stop
 
@@ -65,14 +65,14 @@ async def test_a_drain_spreads_the_clients_and_keeps_its_acknowledgements() -> N
         async def when(raw: RawSocket) -> tuple[float, float]:
             after, at, closing = await told(raw)
             assert closing == (1012, "draining")
-            assert at < 1.0
+            assert at < 1.5
             return after, loop.time() - began
 
         draining = asyncio.create_task(house.sockets.drain(2.0))
         loop.call_later(1.7, gate.set)
         times = await asyncio.gather(*(when(raw) for raw in raws))
-        assert all(after - 0.05 <= closed <= after + 0.6 for after, closed in times)
-        assert max(after for after, _ in times) - min(after for after, _ in times) > 0.5
+        assert all(after - 0.05 <= closed <= after + 3 for after, closed in times)
+        assert all(max(each) - min(each) > 0.5 for each in zip(*times, strict=True))
         with pytest.raises(WSServerHandshakeError) as error:
             await house.raw()
         assert error.value.status == 503
@@ -109,7 +109,7 @@ async def test_a_drain_ends_though_an_event_does_not() -> None:
         raw, _ = await house.raw(), await house.raw(connected=False)
         await raw.ws.send_str('427["slow"]')
         await until(lambda: len(house.desk.events) == 1)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             await house.sockets.drain(0.5)
             assert await raw.closing() == (1012, "draining")
 

