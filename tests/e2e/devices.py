@@ -101,6 +101,16 @@ class Device:
         """What the messages that it was told of say."""
         return [told["data"]["text"] for told in self.of("message")]
 
+    @property
+    def entries(self) -> list[tuple[int, str]]:
+        """What it was told that is kept: (place, kind)."""
+        return [(int(data["cursor"].partition("-")[2]), name) for name, data in self.heard if name in KEPT]
+
+    def in_order(self) -> None:
+        """It was told of nothing twice, and of nothing after what came later."""
+        places = [place for place, _ in self.entries]
+        assert places == sorted(set(places)), "out of order, or twice"
+
     def _on_event(self, name: str, *args: Any) -> None:
         [data] = args
         check(name, data)

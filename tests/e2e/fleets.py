@@ -15,7 +15,7 @@ import socketio
 from devconnect import stack
 from devconnect.events.topics import INBOX_EVENTS
 from tests.e2e import kafka
-from tests.e2e.devices import KEPT, Device
+from tests.e2e.devices import Device
 from tests.e2e.gateways import Beside, Several, at_once
 from tests.e2e.people import Client, Person, Unanswered
 from tests.e2e.system import System
@@ -105,21 +105,11 @@ class App(Device):
             assert time.monotonic() < deadline, f"{text} isn't taken"
             await asyncio.sleep(0.05)
 
-    @property
-    def entries(self) -> list[tuple[int, str]]:
-        """What it was told that is kept, from the first message on: (place, kind)."""
-        return [(_place(data["cursor"]), name) for name, data in self.heard if name in KEPT]
-
     def whole(self) -> None:
         """It was told each time that it has everything, in order."""
         standings = self.of("inbox")
         assert all(each["recovered"] for each in standings[1:]), standings
-        places = [place for place, _ in self.entries]
-        assert places == sorted(set(places)), "out of order, or twice"
-
-
-def _place(cursor: str) -> int:
-    return int(cursor.partition("-")[2])
+        self.in_order()
 
 
 class Crowd:
