@@ -94,9 +94,14 @@ def deaf_to_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def of_the_machine() -> dict[str, str]:
+    """The machine's variables, but for those that are settings of ours."""
+    return {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_PORT"))}
+
+
 def environment(settings: Settings, addresses: Addresses) -> dict[str, str]:
     """What a process of the product is told: nothing of the machine's own settings reaches it."""
-    own = {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_PORT"))}
+    own = of_the_machine()
     return {
         **own,
         "PYTHONPATH": str(ROOT),

@@ -80,7 +80,7 @@ def _end_the_run(item: pytest.Item, seconds: float) -> None:
         out.flush()
         faulthandler.dump_traceback(file=out)
         # The public `all_tasks` wants the loop, which is the main thread's and isn't known here.
-        for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]  # not in typeshed
+        for task in list(asyncio.tasks._all_tasks):
             if not task.done():
                 task.print_stack(file=out)
     finally:

@@ -11,14 +11,7 @@ from devconnect.adapters.mongo.deliveries import RANKS
 from devconnect.domain.delivering import CHANNELS, Delivery, Rule, State, Window, delivery_id
 from devconnect.domain.model import Channels, PushSubscription, Webhook
 from devconnect.events.base import Channel
-from devconnect.ports.deliveries import (
-    Advance,
-    Deliveries,
-    Digests,
-    DueDigest,
-    Occasions,
-    Schedule,
-)
+from devconnect.ports.deliveries import Advance, Deliveries, Digests, DueDigest, Occasions, Schedule
 from devconnect.ports.focus import Focus
 from devconnect.ports.truth import UnavailableError
 from tests.fakes import Hook, MemoryTruth, no_hook
@@ -96,6 +89,17 @@ class MemoryDeliveries(Deliveries):
         self.hook("let go")
         if delivery.id in self.stored and self.stored[delivery.id].state == "held":
             self.stored[delivery.id] = delivery
+
+
+class MemoryAdvances(Deliveries):
+    """What the channels have said of each delivery, the last last."""
+
+    def __init__(self) -> None:
+        self.moves: dict[str, list[Advance]] = {}
+
+    async def advance(self, moves: Sequence[Advance]) -> None:
+        for move in moves:
+            self.moves.setdefault(move.delivery, []).append(move)
 
 
 class MemoryOccasions(Occasions):

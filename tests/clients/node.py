@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 FOLDER = Path(__file__).parent
-INSTALL_SECONDS, WITHIN = 120.0, 15.0
+INSTALL_SECONDS, WITHIN = 120.0, 30.0
 
 
 def installed() -> Path:

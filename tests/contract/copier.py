@@ -4,8 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -110,14 +109,6 @@ async def producing(broker: Broker) -> AsyncIterator[BatchProducer]:
         yield producer
     finally:
         await producer.stop()
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 40.0) -> None:
-    """Wait for the condition; AssertionError when it doesn't come true in time."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.1)
 
 
 async def started(copier: Copier) -> bool:

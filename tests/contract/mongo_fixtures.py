@@ -32,14 +32,6 @@ DRIVERS: tuple[Callable[..., Any], ...] = (AsyncIOMotorClient, AsyncMongoClient)
 NOON = 1_700_000_000_000
 
 
-async def ended(*tasks: asyncio.Task[None]) -> None:
-    """Cancels until they have ended: before Python 3.12 PyMongo's client can swallow a cancellation (Motor doesn't)."""
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=5.0)
-
-
 class Server:
     """The embedded server on a data folder and a port that it keeps over restarts."""
 

@@ -90,7 +90,7 @@ class Receiver:
         path, body = request.match_info["path"], await request.read()
         self.asked.append((path, dict(request.headers), body))
         if path in self.hanging:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         answers = self.answers.get(path, [201])
         status = answers.pop(0) if len(answers) > 1 else answers[0]
         if status < 300:

@@ -187,11 +187,3 @@ class Wire:
                 target.write(data)
                 await target.drain()
         target.close()
-
-
-async def until(condition: Any, *, within: float = 5.0) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        await asyncio.sleep(0.01)

@@ -1,9 +1,12 @@
 """Updates to project in tests, and everything that can be read of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from devconnect.adapters.redis.calls import Client
+from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.adapters.redis.reads import RedisReads
 from devconnect.domain import account_fields
 from devconnect.domain.feed import ListUser
@@ -30,6 +33,14 @@ PAIRS = tuple(pair_id(one, other) for one, other in (("ada", "bob"), ("ada", "cy
 SESSIONS = tuple(f"{user}-{number}" for user in PEOPLE for number in (1, 2))
 STATES: tuple[Any, ...] = ("requested", "ignored", "accepted", "rejected", "removed", "blocked", "barred")
 FAR = 4_000_000_000_000
+
+
+async def complete(client: Client, updates: Sequence[Any] = ()) -> RedisReads:
+    """Readers of a Redis in which these updates are all there is."""
+    projections = RedisProjections(client)
+    await projections.apply(updates)
+    await projections.declare_complete()
+    return RedisReads(client)
 
 
 def signed_up(user: str, seq: int = 256, at: int = NOW) -> list[PutUser | ListUser]:

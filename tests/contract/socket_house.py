@@ -1,6 +1,7 @@
 """The gateway's own server with sockets on it, an application that does as it is told, and clients of three kinds."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pytest
 import socketio
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
@@ -61,13 +63,6 @@ class Desk(Application):
 
 async def refuse(auth: Any) -> None:
     raise Refused("not_logged_in", "Log in first.")
-
-
-async def until(holds: Callable[[], bool], within: float = WITHIN) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (of anything)
-            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -176,3 +171,12 @@ async def sockets_on(*, connections: dict[str, float] | None = None, **limits: A
             yield SocketHouse(house, desk, sockets, runner, one.getsockname()[1], http, one, site)
         finally:
             await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Any:
+    """Whatever a client does, it is no failure of ours."""
+    with caplog.at_level(logging.WARNING):
+        yield
+    found = [record for record in caplog.records if record.name.startswith(("web", "aiohttp", "asyncio", "engineio"))]
+    assert not [record for record in found if "client" not in record.name]

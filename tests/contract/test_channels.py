@@ -10,6 +10,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import replace
 
+from agents import delivering
 from agents.delivering import Sender
 from agents.processing import Slice
 from agents.push import PushWay, queue_push
@@ -31,7 +32,7 @@ from devconnect.events.topics import USER_COMMANDS, delivery_requests, user_comm
 from devconnect.ports.delivery import ForbiddenError, UnreachableError
 from devconnect.push.vapid import Vapid, new_private_key
 from devconnect.webhook_secrets import WebhookSecrets
-from tests.contract.mongo_fixtures import NOON, a_user, db, ended, mongo_server
+from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid
 from tests.delivery_fakes import telling
 from tests.fakes import (
@@ -44,12 +45,17 @@ from tests.fakes import (
     MemoryRelations,
     MemoryTruth,
 )
+from tests.waiting import PATIENCE, until
 from workers.channels import resend
 
 __all__ = ["db", "mongo_server"]
 
 SECRETS = WebhookSecrets("s" * 48)
 HOUR_MS = 3_600_000
+#: Seconds that a receiver has: more than a test waits for those who mustn't wait for it.
+WITHIN = 2 * PATIENCE
+#: Seconds that a worker has for what is under way when it ends.
+FINISH = 0.3
 
 
 class House:
@@ -100,7 +106,7 @@ class House:
 
     def send(self, channel: str = "push", **more: Any) -> asyncio.Task[None]:
         """A worker that sends."""
-        outbound = Outbound(private=True, within=2.0, now=lambda: self.clock.now_ms() / 1000)
+        outbound = Outbound(private=True, within=WITHIN, now=lambda: self.clock.now_ms() / 1000)
         way: Any = PushWay(WebPush(outbound, self.vapid, self.clock), self.clock)
         if channel == "webhook":
             way = WebhookWay(Webhooks(outbound, SECRETS, self.clock))
@@ -130,19 +136,6 @@ class House:
         ]
 
 
-async def until(check: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
-    """Waits for a condition, which may be awaited."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-
-
 def is_in(house: House, name: str, state: str) -> Callable[[], Any]:
     async def look() -> bool:
         return await house.state(name) == state
@@ -150,13 +143,23 @@ def is_in(house: House, name: str, state: str) -> Callable[[], Any]:
     return look
 
 
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """As a worker is told to end; more than once, since PyMongo's client may swallow it before Python 3.12."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=5 * FINISH)
+
+
 @pytest.fixture
-async def house(db: Database) -> AsyncIterator[House]:
+async def house(db: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    # What is under way when a worker ends is a receiver that never answers.
+    monkeypatch.setattr(delivering, "FINISH_SECONDS", FINISH)
     receiver = Receiver()
     await receiver.start()
     found = House(db, receiver)
     yield found
-    await ended(*found.senders)
+    await end(*found.senders)
     for outbound in found.outbounds:
         await outbound.close()
     await receiver.stop()
@@ -241,7 +244,7 @@ async def test_a_slow_service_holds_up_nobody_else(house: House) -> None:
     house.receiver.hanging.add("slow")
     await house.ask("d1", "d2", "d3")
     house.send()
-    await until(lambda: len(house.receiver.pushed(house.browser, "quick")) == 3, "the others", seconds=1.5)
+    await until(lambda: len(house.receiver.pushed(house.browser, "quick")) == 3, "the others")
 
 
 # -- what ends in between
@@ -313,7 +316,7 @@ async def test_a_message_that_is_repeated_after_a_crash_has_the_topic_of_the_fir
     await house.ask("d1")
     task = house.send(outbox=_Unnoted(house.outbox))
     await until(lambda: len(house.receiver.taken) == 1, "the message")
-    await ended(task)
+    await end(task)
     house.clock.now = NOON + 60_000
     house.send()
     await until(is_in(house, "d1", "sent"), "the repetition")
@@ -432,7 +435,7 @@ async def test_one_channel_that_is_down_holds_up_no_other(house: House) -> None:
     await house.ask("d2")
     house.send("webhook")
     house.send()
-    await until(is_in(house, "d2", "sent"), "the push message", seconds=1.5)
+    await until(is_in(house, "d2", "sent"), "the push message")
     assert await house.state("d1") == "queued"
 
 

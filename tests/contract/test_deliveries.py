@@ -182,7 +182,7 @@ async def test_what_is_on_screen_counts_until_the_device_says_otherwise_or_its_t
     await focus.look_at("ada", "s2", "conversation:ada.zoe", far - 9)
     await focus.look_away("ada", "s1")
     assert await focus.on_screen(["ada"], far - 10) == {"ada": frozenset(("conversation:ada.zoe",))}
-    assert await client.pttl(keys.focus("ada")) > 0  # type: ignore[union-attr]  # a pooled one
+    assert await client.pttl(keys.focus("ada")) > 0
 
 
 async def test_the_mark_of_what_was_seen_goes_forward_only(client: Client) -> None:

@@ -8,8 +8,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from faust_batch.changelog import read_to_end
-from tests.contract.copier import Copier, producing, started, until
+from tests.contract.copier import Copier, producing, started
 from tests.contract.kafka_fixtures import PARTITIONS
+from tests.waiting import until
 
 
 def first_sights(copied: list[tuple[int, bytes]]) -> list[int]:
@@ -69,7 +70,7 @@ async def test_a_worker_that_joins_before_anything_was_committed_makes_nobody_pa
     async def all_committed() -> bool:
         return await copier.committed() == dict.fromkeys(range(PARTITIONS), count)
 
-    await until(all_committed, 60.0)
+    await until(all_committed, seconds=60)
     for found in (await copier.copied()).values():
         assert first_sights(found) == list(range(count))
 

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devconnect.stack import ports
 from tests.unit.edge_house import Raw, Reply
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "gateway_on_fakes.py"
@@ -72,9 +73,7 @@ class Gateway:
         return found
 
     async def end(self, seconds: float = 15.0) -> int:
-        async with asyncio.timeout(seconds):
-            while self.process.poll() is None:  # noqa: ASYNC110 (nothing tells it)
-                await asyncio.sleep(0.01)
+        await until(lambda: self.process.poll() is not None, "its end", seconds=seconds)
         return self.process.returncode
 
 
@@ -125,7 +124,7 @@ async def test_a_process_that_dies_is_started_again_and_the_others_serve(start: 
     await gateway.serving(of=2)
     dying, other = sorted(await gateway.pids(2))
     os.kill(dying, number)
-    await gateway.until(lambda: gone(dying), 40)
+    await until(lambda: gone(dying), "its end", seconds=40)
     await gateway.serving(of=2)
     found = await gateway.pids(2)
     assert other in found
@@ -133,7 +132,7 @@ async def test_a_process_that_dies_is_started_again_and_the_others_serve(start: 
     assert set(await counted(gateway)) == {"0", "1"}
 
 
-async def gone(pid: int) -> bool:
+def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -142,9 +141,7 @@ async def test_no_process_outlives_its_supervisor(start: Any) -> None:
     await gateway.serving(of=2)
     pids = await gateway.pids(2)
     gateway.process.kill()
-    async with asyncio.timeout(15):
-        while any([not await gone(pid) for pid in pids]):  # noqa: ASYNC110 (nothing tells it)
-            await asyncio.sleep(0.02)
+    await until(lambda: all(map(gone, pids)), "the end of all")
     gateway.process.wait()
 
 
@@ -179,26 +176,24 @@ class Load:
 
     async def fresh(self) -> None:
         """A new connection for each request."""
-        while True:
-            try:
-                raw = await asyncio.wait_for(Raw.to(self.gateway.port), 0.5)
-            except (OSError, TimeoutError):
-                self.refused += 1
-                return
+        while (raw := await self._connected()) is not None:
             await self._one(raw, "POST")
             raw.close()
 
     async def kept(self) -> None:
         """One connection, until an answer says that it was the last one here."""
-        while True:
-            try:
-                raw = await asyncio.wait_for(Raw.to(self.gateway.port), 0.5)
-            except (OSError, TimeoutError):
-                self.refused += 1
-                return
+        while (raw := await self._connected()) is not None:
             while await self._one(raw, "GET"):
                 pass
             raw.close()
+
+    async def _connected(self) -> Raw | None:
+        """None when nobody listens any more."""
+        try:
+            return await asyncio.wait_for(Raw.to(self.gateway.port), 5.0)
+        except (OSError, TimeoutError):
+            self.refused += 1
+            return None
 
     async def _one(self, raw: Raw, method: str) -> bool:
         try:

@@ -28,6 +28,7 @@ from devconnect.ports.truth import UnavailableError
 from tests.contract.mongo_fixtures import db, mongo_server
 from tests.contract.redis_fixtures import Server, client, own_server, servers
 from tests.fakes import MemoryMetrics, MemoryRecord
+from tests.waiting import PATIENCE
 
 __all__ = ["client", "db", "mongo_server", "own_server", "servers"]
 
@@ -245,8 +246,8 @@ async def test_whoever_listens_hears_what_is_new_and_no_repeat(client: Client, d
     worker = filling(client, db)
     await worker.apply(batch(0, entry(1), entry(2, "ada"), entry(3)))
     await worker.apply(batch(2, entry(3), entry(1), entry(4)))
-    heard = []
-    while (message := await listening.get_message(timeout=1)) is not None:
+    heard: list[Any] = []
+    while (message := await listening.get_message(timeout=0.5 if len(heard) == 3 else PATIENCE)) is not None:
         if message["type"] == "message":
             heard.append(read_live(message["data"].encode()))
     assert heard == await all_after(reading(client, db), "bob", 0)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaProducer
 
-from tests.contract.copier import Copier, until
+from tests.contract.copier import Copier
 from tests.contract.kafka_fixtures import PARTITIONS
+from tests.waiting import until
 
 LIMIT = 3
 

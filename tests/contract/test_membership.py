@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.contract.copier import Assigned, Copier, until
+from tests.contract.copier import Assigned, Copier
 from tests.contract.kafka_fixtures import PARTITIONS
+from tests.waiting import until
 
 ALL = set(range(PARTITIONS))
 

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.clients.node import installed, node_client
-from tests.contract.socket_house import refuse, sockets_on, until
+from tests.contract.socket_house import refuse, sockets_on
+from tests.waiting import until
 from web.realtime.frames import encode_event
 
 

@@ -166,7 +166,7 @@ async def test_no_key_stays_longer_than_its_window(client: Client) -> None:
         except ProblemError:
             continue
     await store.give_back([taking(leased("strangers", STRANGERS), subject="nobody")])
-    names: Any = await client.keys("*")  # type: ignore[misc]  # redis-py says it may be no coroutine
+    names: Any = await client.keys("*")
     assert len(names) == 8
     for name in names:
         [left] = await run(client, [("PTTL", name)])
@@ -183,7 +183,7 @@ async def test_a_taking_travels_with_the_session_check_and_goes_by_the_tier_that
     policies = Policies()
     for kind, amounts in (("messages", (20, 300, 20)), ("requests", (10, 1200, 10)), ("reads", (600, 12_000, 600))):
         for user, amount in zip(("ada", "midas", "nobody"), amounts, strict=True):
-            rules = tuple(policies.of(tier).rule(kind) for tier in TIERS)  # type: ignore[arg-type]  # all are kinds
+            rules = tuple(policies.of(tier).rule(kind) for tier in TIERS)
             asked = Taking(subject=user, rules=rules, id="command")
             name, answer, session = await run(
                 client, [("HGET", keys.user(user), "tier"), taking_command(asked), ("HGETALL", keys.session("s"))]

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from devconnect.domain.deciding import Answer
 from devconnect.domain.model import Decision, Problem
 from devconnect.events.facts import MessageRead
 from devconnect.ports.truth import UnavailableError
-from tests.contract.redis_fixtures import Server, Wire, client, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire, client, own_server, servers
+from tests.waiting import PATIENCE, until
 
 __all__ = ["client", "own_server", "servers"]
 
@@ -98,17 +100,25 @@ def answer(command: str, desk: RedisAnswerDesk | None = None, **more: Any) -> An
 World = tuple[Any, RedisAnswers, RedisAnswerDesk]
 
 
-async def test_who_waits_is_told_at_once_without_a_look_anywhere(world: World, database: Database) -> None:
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told, or isn't."""
+    monkeypatch.setattr(module, "QUIET_LOOK", 60.0)
+    monkeypatch.setattr(module, "LOOK", 60.0)
+
+
+async def test_who_waits_is_told_without_a_look_anywhere(
+    world: World, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_looks(monkeypatch)
     _, answers, desk = world
     for number in range(20):
         name = f"c{number}"
         desk.expect(name)
-        waiting = asyncio.create_task(desk.wait(name, 2.0))
+        waiting = asyncio.create_task(desk.wait(name, 60.0))
         await asyncio.sleep(0)
-        started = time.monotonic()
         await answers.tell([answer(name, desk)])
-        found = await waiting
-        assert time.monotonic() - started < module.QUIET_LOOK
+        async with asyncio.timeout(PATIENCE):
+            found = await waiting
         assert told(found) == told(decision(name))
         assert found is not None
         assert found.events == ()
@@ -170,7 +180,7 @@ async def test_without_an_answer_the_wait_ends_in_time(world: World, database: D
     desk.expect("c")
     started = time.monotonic()
     assert await desk.wait("c", 0.4) is None
-    assert 0.4 <= time.monotonic() - started < 0.4 + 2 * module.LAST_LOOK
+    assert 0.4 <= time.monotonic() - started < 5
     assert len(database.asked) == 1, "one last look into the database"
     assert await desk.wait("c", 0) is None
     assert len(database.asked) == 1
@@ -179,22 +189,23 @@ async def test_without_an_answer_the_wait_ends_in_time(world: World, database: D
 async def test_a_last_look_finds_what_nobody_told(world: World, database: Database) -> None:
     _, _, desk = world
     desk.expect("c")
-    waiting = asyncio.create_task(desk.wait("c", 0.4))
-    await asyncio.sleep(0.35)
     database.decisions["c"] = decision("c")
-    assert await waiting == decision("c")
+    started = time.monotonic()
+    assert await desk.wait("c", 0.4) == decision("c")
+    assert time.monotonic() - started >= 0.4, "it is the last thing that is done"
+    assert len(database.asked) == 1
 
 
 async def test_all_who_wait_for_one_command_are_told_and_nothing_is_left(world: World) -> None:
     _, answers, desk = world
     for _ in range(3):
         desk.expect("c")
-    waiting = [asyncio.create_task(desk.wait("c", 2.0)) for _ in range(2)]
+    waiting = [asyncio.create_task(desk.wait("c", 15.0)) for _ in range(2)]
     await asyncio.sleep(0)
     await answers.tell([answer("c", desk)])
     assert [told(each) for each in await asyncio.gather(*waiting)] == [told(decision("c"))] * 2
     assert desk.pending == 1
-    assert told(await desk.wait("c", 2.0)) == told(decision("c"))
+    assert told(await desk.wait("c", 15.0)) == told(decision("c"))
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind_and_takes_nothing_from_another(world: World) -> None:
@@ -202,7 +213,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind_and_takes_nothing_from_ano
     for _ in range(2):
         desk.expect("c")
     desk.expect("alone")
-    cancelled, staying = (asyncio.create_task(desk.wait("c", 2.0)) for _ in range(2))
+    cancelled, staying = (asyncio.create_task(desk.wait("c", 15.0)) for _ in range(2))
     alone = asyncio.create_task(desk.wait("alone", 2.0))
     await asyncio.sleep(0.01)
     for task in (cancelled, alone):
@@ -236,7 +247,7 @@ async def test_text_that_is_no_decision_does_not_stop_the_desk(world: World, cap
     await close(listening)
     await until(lambda: "could not be read" in caplog.text)
     await answers.tell([answer("c", desk)])
-    assert told(await desk.wait("c", 2.0)) == told(decision("c"))
+    assert told(await desk.wait("c", 15.0)) == told(decision("c"))
 
 
 async def address(client: Any) -> str:
@@ -246,7 +257,10 @@ async def address(client: Any) -> str:
     return f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}"
 
 
-async def test_a_desk_survives_a_redis_that_is_killed_and_restarted(own_server: Server, database: Database) -> None:
+async def test_a_desk_survives_a_redis_that_is_killed_and_restarted(
+    own_server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_looks(monkeypatch)
     client = connect(own_server.url)
     answers = RedisAnswers(client)
     async with gateway(own_server.url, database) as desk:
@@ -256,17 +270,16 @@ async def test_a_desk_survives_a_redis_that_is_killed_and_restarted(own_server: 
         assert await desk.wait("before", 2.0) is not None
         own_server.kill()
         await until(lambda: not desk.healthy)
-        during = asyncio.create_task(desk.wait("during", 10.0))
+        during = asyncio.create_task(desk.wait("during", 60.0))
         await asyncio.sleep(0.1)
         own_server.start()
         await until(lambda: desk.healthy)
-        started = time.monotonic()
         await answers.tell([answer("during", desk)])
-        assert await during is not None
         desk.expect("after")
         await answers.tell([answer("after", desk)])
-        assert await desk.wait("after", 2.0) is not None
-        assert time.monotonic() - started < 0.2, "told again, not looked up"
+        async with asyncio.timeout(PATIENCE):
+            assert await during is not None
+            assert await desk.wait("after", 60.0) is not None
     await close(client)
 
 
@@ -278,16 +291,16 @@ async def test_without_redis_the_database_is_looked_into_until_the_deadline(
         await until(lambda: not desk.healthy)
         for name in ("c", "d"):
             desk.expect(name)
-        waiting = asyncio.create_task(desk.wait("c", 5.0))
-        await asyncio.sleep(0.5)
-        assert 3 <= len(database.asked) <= 6
+        waiting = asyncio.create_task(desk.wait("c", 60.0))
+        await until(lambda: len(database.asked) >= 5)
+        assert all(later - asked > module.DATABASE_LOOK / 2 for asked, later in pairwise(database.asked))
         database.decisions["c"] = decision("c")
-        assert await asyncio.wait_for(waiting, 0.3) == decision("c")
+        assert await asyncio.wait_for(waiting, PATIENCE) == decision("c")
         assert await desk.find("c") == decision("c")
         database.down = True
         started = time.monotonic()
         assert await desk.wait("d", 0.5) is None
-        assert time.monotonic() - started < 0.5 + 2 * module.LAST_LOOK
+        assert time.monotonic() - started < 5
         with pytest.raises(UnavailableError):
             await desk.find("d")
 
@@ -296,7 +309,7 @@ async def test_a_gateway_can_start_before_redis(own_server: Server, database: Da
     own_server.kill()
     started = time.monotonic()
     async with gateway(own_server.url, database) as desk:
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 10
         assert not desk.healthy
         own_server.start()
         await until(lambda: desk.healthy)
@@ -305,8 +318,7 @@ async def test_a_gateway_can_start_before_redis(own_server: Server, database: Da
 async def test_what_was_told_while_the_channel_was_broken_is_found_as_soon_as_it_is_back(
     own_server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUIET_LOOK", 60.0)
-    monkeypatch.setattr(module, "LOOK", 60.0)
+    no_looks(monkeypatch)
     client = connect(own_server.url)
     async with Wire(own_server.url) as wire, gateway(own_server.url, database, wire.url) as desk:
         wire.hold()
@@ -314,11 +326,11 @@ async def test_what_was_told_while_the_channel_was_broken_is_found_as_soon_as_it
         await until(lambda: not desk.healthy)
         desk.expect("c")
         await RedisAnswers(client).tell([answer("c", desk)])
-        waiting = asyncio.create_task(desk.wait("c", 10.0))
+        waiting = asyncio.create_task(desk.wait("c", 60.0))
         await asyncio.sleep(0.1)
         assert not waiting.done()
         wire.let_go()
-        assert told(await asyncio.wait_for(waiting, 4.0)) == told(decision("c"))
+        assert told(await asyncio.wait_for(waiting, PATIENCE)) == told(decision("c"))
     await close(client)
 
 
@@ -330,13 +342,11 @@ async def test_a_deaf_channel_is_noticed_and_made_anew_and_nobody_waits_for_it(
     answers = RedisAnswers(client)
     async with Wire(own_server.url) as wire, gateway(own_server.url, database, wire.url) as desk:
         with pytest.raises(AssertionError):
-            await until(lambda: not desk.healthy, within=1.2)  # silence alone is no deafness
+            await until(lambda: not desk.healthy, seconds=1.2)  # silence alone is no deafness
         wire.hold()
         desk.expect("c")
-        started = time.monotonic()
         await answers.tell([answer("c", desk)])
-        assert told(await desk.wait("c", 2.0)) == told(decision("c"))
-        assert time.monotonic() - started < 2 * module.QUIET_LOOK
+        assert told(await asyncio.wait_for(desk.wait("c", 60.0), PATIENCE)) == told(decision("c"))
         await until(lambda: not desk.healthy)
         wire.let_go()
         await until(lambda: desk.healthy)
@@ -354,7 +364,7 @@ async def test_telling_never_fails_and_gives_up_in_time(own_server: Server, capl
             for _ in range(2):
                 started = time.monotonic()
                 await answers.tell([answer("c")])
-                assert time.monotonic() - started < 0.7
+                assert time.monotonic() - started < 5
             wire.let_go()
             own_server.kill()
             for _ in range(2):
@@ -383,9 +393,9 @@ async def test_thousands_wait_at_once(client: Client, servers: dict[str, Server]
         names = [f"c{number}" for number in range(2_000)]
         for name in names:
             desk.expect(name)
-        waiting = [asyncio.create_task(desk.wait(name, 5.0)) for name in names]
+        waiting = [asyncio.create_task(desk.wait(name, 20.0)) for name in names]
         await asyncio.sleep(0)
-        answers = RedisAnswers(client, within=5.0)
+        answers = RedisAnswers(client, within=20.0)
         for start in range(0, 2_000, 100):
             await answers.tell([answer(name, desk) for name in names[start : start + 100]])
         found = await asyncio.gather(*waiting)
@@ -412,9 +422,9 @@ async def test_many_who_wait_are_looked_up_together(
     async with Wire(own_server.url) as wire, gateway(own_server.url, database, wire.url) as desk:
         wire.hold()
         names = [f"c{number}" for number in range(500)]
-        await RedisAnswers(client, within=5.0).tell([answer(name, desk) for name in names])
+        await RedisAnswers(client, within=20.0).tell([answer(name, desk) for name in names])
         await client.config_resetstat()
-        waiting = [asyncio.create_task(desk.wait(name, 5.0)) for name in names]
+        waiting = [asyncio.create_task(desk.wait(name, 20.0)) for name in names]
         assert [each and each.id for each in await asyncio.gather(*waiting)] == names
         stats = await client.info("commandstats")
         assert stats["cmdstat_get"]["calls"] == 500
@@ -432,12 +442,12 @@ async def test_a_fault_in_the_database_does_not_stop_the_looks(
     async with gateway(own_server.url, database) as desk:
         own_server.kill()
         await until(lambda: not desk.healthy)
-        waiting = asyncio.create_task(desk.wait("c", 5.0))
+        waiting = asyncio.create_task(desk.wait("c", 60.0))
         monkeypatch.setattr(desk, "_fallback", broken)
         await until(lambda: "could not be looked up" in caplog.text)
         monkeypatch.setattr(desk, "_fallback", database)
         database.decisions["c"] = decision("c")
-        assert await asyncio.wait_for(waiting, 1.0) == decision("c")
+        assert await asyncio.wait_for(waiting, PATIENCE) == decision("c")
 
 
 async def test_a_result_that_is_taken_back_is_found_by_nobody(client: Client) -> None:

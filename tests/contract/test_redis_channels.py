@@ -13,7 +13,8 @@ from devconnect.adapters.redis import channels as module
 from devconnect.adapters.redis.calls import Client, run
 from devconnect.adapters.redis.channels import Channels
 from devconnect.adapters.redis.connect import close, connect, connect_channels
-from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers
+from tests.waiting import until
 
 __all__ = ["own_server", "servers"]
 
@@ -150,7 +151,7 @@ async def test_a_connection_on_which_nothing_comes_any_more_is_found_out_and_mad
         proxy.hold_answers()
         began = time.monotonic()
         await until(lambda: not channels.healthy)
-        assert time.monotonic() - began < 3 * module.BEAT + 0.5
+        assert time.monotonic() - began < 20 * module.BEAT
         proxy.cut()
         proxy.let_go()
         await until(lambda: channels.healthy)
@@ -186,7 +187,7 @@ async def test_a_server_that_hangs_holds_up_nobody_who_subscribes(own_server: Se
         own_server.signal(signal.SIGSTOP)
         began = time.monotonic()
         assert not await channels.subscribe(["a"], lambda *_: None)
-        assert time.monotonic() - began < 3 * module.BEAT + 0.5
+        assert time.monotonic() - began < 20 * module.BEAT
         own_server.signal(signal.SIGCONT)
         await until(lambda: channels.healthy)
         assert await channels.subscribe(["b"], lambda *_: None)

@@ -22,7 +22,7 @@ from devconnect.ports.reads import CursorExpiredError, Page
 from faust_batch.changelog import Chunk
 from tests.contract.feed_samples import differences, index_of, skills_of
 from tests.contract.redis_fixtures import NOW, Server, client, own_server, servers
-from tests.contract.redis_samples import STATES, pages, relation
+from tests.contract.redis_samples import STATES, complete, pages, relation
 
 __all__ = ["client", "own_server", "servers"]
 
@@ -32,14 +32,6 @@ READER = "reader"
 
 def person(name: str, *skills: str, at: int = NOW, seq: int = 256) -> ListUser:
     return ListUser(name, skills, at, seq)
-
-
-async def complete(client: Client, updates: Sequence[Any] = ()) -> RedisReads:
-    """Readers of a Redis in which these updates are all there is."""
-    projections = RedisProjections(client)
-    await projections.apply(updates)
-    await projections.declare_complete()
-    return RedisReads(client)
 
 
 async def whole(reads: RedisReads, *skills: str, limit: int = 3) -> list[str]:

@@ -126,7 +126,7 @@ async def write(client: Mortal, turns: Turns, writer: int, batches: Sequence[Seq
     """A writer that applies its batches until it dies."""
     with suppress(UnavailableError):
         for batch in batches:
-            await RedisProjections(client).apply(batch)  # type: ignore[arg-type]  # a stand-in for a client
+            await RedisProjections(client).apply(batch)
     await turns.leave(writer)
 
 

@@ -14,14 +14,7 @@ from devconnect.adapters.redis.calls import Client
 from devconnect.adapters.redis.projections import RedisProjections
 from devconnect.adapters.redis.reads import RedisReads
 from devconnect.domain.presence import is_online, last_seen
-from devconnect.domain.projections import (
-    EndSession,
-    MarkNotificationsRead,
-    MovePosition,
-    PutUser,
-    SetPresence,
-    Update,
-)
+from devconnect.domain.projections import EndSession, MarkNotificationsRead, MovePosition, PutUser, SetPresence, Update
 from devconnect.events.base import pair_of
 from devconnect.events.facts import Privacy, Profile
 from devconnect.ports.projections import Mark
@@ -34,6 +27,7 @@ from tests.contract.redis_samples import (
     PEOPLE,
     SESSIONS,
     STATES,
+    complete,
     deleted,
     edited,
     everything,
@@ -54,14 +48,6 @@ __all__ = ["client", "servers"]
 
 DAY = 86_400_000
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-async def complete(client: Client, updates: Sequence[Update] = ()) -> RedisReads:
-    """Readers of a Redis in which these updates are all there is."""
-    projections = RedisProjections(client)
-    await projections.apply(updates)
-    await projections.declare_complete()
-    return RedisReads(client)
 
 
 async def test_a_user_is_the_newest_of_what_was_put(client: Client) -> None:

@@ -23,10 +23,11 @@ from devconnect.domain.presence import SOCKETS_MS, Standing
 from devconnect.domain.projections import DelUser, SetAudience, SetPresence
 from devconnect.ports.roster import Gone
 from devconnect.ports.truth import UnavailableError
-from tests.contract.redis_fixtures import Server, Wire as Proxy, client, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, client, own_server, servers
 from tests.contract.roster_process import Child
 from tests.contract.test_redis_projections import matches
 from tests.fakes import MemoryMetrics
+from tests.waiting import until
 
 __all__ = ["client", "own_server", "servers"]
 
@@ -49,11 +50,13 @@ async def online(client: Client, users: Sequence[str]) -> list[str]:
     return [each.user for each in found if each.online]
 
 
-async def eventually(client: Client, users: Sequence[str], expected: Sequence[str], *, within: float = 5.0) -> None:
-    deadline = time.monotonic() + within
-    while (found := await online(client, users)) != list(expected):
-        assert time.monotonic() < deadline, (len(found), len(expected))
-        await asyncio.sleep(0.02)
+async def eventually(client: Client, users: Sequence[str], expected: Sequence[str]) -> None:
+    """Wait until exactly these are here."""
+
+    async def are_here() -> bool:
+        return await online(client, users) == list(expected)
+
+    await until(are_here, f"{len(expected)} of {len(users)} here")
 
 
 class Rosters(AsyncExitStack):
@@ -265,7 +268,7 @@ async def test_those_of_a_killed_gateway_go_when_its_lease_is_over_and_not_befor
             while now_ms() < float(score) - 50:
                 assert len(await online(asking, USERS[:600])) == 600
                 await asyncio.sleep(0.02)
-            await eventually(asking, USERS[:600], [], within=10)
+            await eventually(asking, USERS[:600], [])
             # In proportion: 15 s of a lease of 10 s.
             assert time.monotonic() - killed < SHORTEST * 1.5
         found = await RedisReads(asking).presence(USERS[:600], now_ms())
@@ -275,10 +278,11 @@ async def test_those_of_a_killed_gateway_go_when_its_lease_is_over_and_not_befor
         assert [hint[0] for _, hint in heard].count("0") == 600
         assert sorted(gone.user for gone in rosters.gone) == USERS[:600]
         left = [("EXISTS", keys.sockets(child.gateway)), ("ZSCORE", keys.GATEWAYS, child.gateway)]
-        deadline = time.monotonic() + 5
-        while await run(asking, left) != [0, None]:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+
+        async def nothing_is_left() -> bool:
+            return await run(asking, left) == [0, None]
+
+        await until(nothing_is_left)
     await close(asking)
 
 
@@ -292,7 +296,7 @@ async def test_five_thousand_who_move_from_a_killed_gateway_to_another_are_told_
         async with listening(own_server.url, USERS) as heard:
             child.kill()
             assert all(await asyncio.gather(*map(other.join, USERS)))
-            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1, within=3 * STORM)
+            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1)
             assert len(await online(asking, USERS)) == 5_000
             assert rosters.metrics.counts["gateway_users_swept",] == 5_000
             assert heard == []
@@ -411,7 +415,7 @@ async def test_a_redis_that_was_killed_and_is_back_with_its_data_tells_of_nobody
     await asyncio.sleep(1.2 * STORM)
     own_server.start()
     async with listening(own_server.url, USERS[:800]) as heard:
-        await until(lambda: rosters.metrics.counts["gateways_swept",] == 2, within=3 * STORM)
+        await until(lambda: rosters.metrics.counts["gateways_swept",] == 2)
         assert await online(asking, USERS[:800]) == USERS[:800]
         assert heard == []
         assert rosters.gone == []
@@ -431,7 +435,7 @@ async def test_a_redis_that_is_back_as_it_was_some_time_ago_is_put_right(own_ser
     kept.rename(own_server.folder / "appendonlydir")
     own_server.start()
     await until(lambda: rosters.metrics.counts["gateway_lease_lapses", "restarted"] == 1)
-    await eventually(asking, ["ada", "bob", "cyd"], ["ada", "cyd"], within=10)
+    await eventually(asking, ["ada", "bob", "cyd"], ["ada", "cyd"])
     await close(asking)
 
 
@@ -479,7 +483,7 @@ async def test_what_is_said_while_redis_is_away_is_in_it_when_it_is_back(own_ser
             began = time.monotonic()
             assert not await roster.join("bob")
             assert not await roster.leave("ada")
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
             proxy.cut()
             proxy.let_go()
             await eventually(asking, ["ada", "bob"], ["bob"])

@@ -15,18 +15,11 @@ from devconnect.domain.projections import AppendMessage, MovePosition, PutTalk, 
 from devconnect.events.base import pair_id
 from devconnect.ports.reads import PositionView, RelationView
 from tests.contract.redis_fixtures import NOW, client, servers
-from tests.contract.redis_samples import deleted, edited, message, pages, relation, said
+from tests.contract.redis_samples import complete, deleted, edited, message, pages, relation, said
 
 __all__ = ["client", "servers"]
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-async def complete(client: Client, updates: Sequence[Update] = ()) -> RedisReads:
-    projecting = RedisProjections(client)
-    await projecting.apply(updates)
-    await projecting.declare_complete()
-    return RedisReads(client)
 
 
 async def texts(reads: RedisReads, **way: bool) -> list[Any]:

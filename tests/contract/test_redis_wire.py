@@ -23,10 +23,11 @@ from devconnect.adapters.redis.table_views import RedisTableViews
 from devconnect.adapters.redis.wire import Wire
 from devconnect.ports.truth import UnavailableError
 from devconnect.stack.ports import LOOPBACK
-from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers, until
+from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, servers
 from tests.contract.redis_samples import everything, message, pages, signed_up
 from tests.contract.test_redis_outage import all_unavailable, every_call, timed
 from tests.contract.test_redis_projections import a_bit_of_everything
+from tests.waiting import until
 
 __all__ = ["own_server", "servers"]
 

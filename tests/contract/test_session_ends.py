@@ -4,7 +4,7 @@ import asyncio
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -15,6 +15,7 @@ from devconnect.events.facts import SessionEnded
 from devconnect.events.topics import SESSION_ENDS, session_ends
 from tests.contract.kafka_fixtures import PARTITIONS, Broker
 from tests.fakes import ManualClock
+from tests.waiting import until
 
 
 def now_ms() -> int:
@@ -37,19 +38,12 @@ async def write(broker: Broker, sessions: Sequence[str], *, at: int | None = Non
 
 @asynccontextmanager
 async def following(broker: Broker, **options: object) -> AsyncIterator[SessionEnds]:
-    ends = SessionEnds(broker.address, partitions=PARTITIONS, **options)  # type: ignore[arg-type]  # as given by tests
+    ends = SessionEnds(broker.address, partitions=PARTITIONS, **options)
     await ends.start()
     try:
         yield ends
     finally:
         await ends.stop()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_what_was_ended_lately_is_known_after_a_start_and_what_follows_too(broker: Broker) -> None:
@@ -94,7 +88,7 @@ async def test_a_broker_that_dies_leaves_what_is_known_and_is_followed_again(bro
         assert ends.ended(first)
         await asyncio.to_thread(broker.start)
         await write(broker, [second])
-        await until(lambda: ends.ended(second) and ends.current(), 60)
+        await until(lambda: ends.ended(second) and ends.current(), seconds=60)
         assert ends.ended(first)
 
 
@@ -108,4 +102,4 @@ async def test_a_gateway_that_starts_before_kafka_waits_for_it_in_the_background
         assert not ends.current()
         assert ends.age() == math.inf
         await asyncio.to_thread(broker.start)
-        await until(lambda: ends.ended(session) and ends.current(), 60)
+        await until(lambda: ends.ended(session) and ends.current(), seconds=60)

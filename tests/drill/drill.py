@@ -70,12 +70,8 @@ def run(options: Options, folder: Path, say: Callable[[str], None]) -> Report:
     `say` is told of each fault. AssertionError and the client's errors: it could not come to its end. In any case
     nothing is left running.
     """
-    system = System(folder, WORKER_SESSION_SECONDS=f"{SESSION:g}", ACCESS_TOKEN_SECONDS="1200")
-    try:
-        system.start()
+    with System(folder, WORKER_SESSION_SECONDS=f"{SESSION:g}", ACCESS_TOKEN_SECONDS="1200").running() as system:
         return asyncio.run(_drill(options, system, say))
-    finally:
-        system.stop()
 
 
 async def _drill(options: Options, system: System, say: Callable[[str], None]) -> Report:

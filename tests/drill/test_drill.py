@@ -14,7 +14,7 @@ import pytest
 
 from devconnect.runner.plan import ROOT
 from tests.drill.schedule import KINDS, plan
-from tests.e2e.system import wait_until
+from tests.waiting import wait_until
 
 #: What a short drill can't do without: the rest of the load is drawn, and comes now and then.
 DONE = {

@@ -4,8 +4,7 @@ import threading
 from collections.abc import Sized
 from typing import Self
 
-from tests.e2e.people import PATIENCE
-from tests.e2e.system import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 class Background:

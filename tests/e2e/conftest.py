@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.people import Person, join
 from tests.e2e.system import System
 
 #: What takes longest, the longest first.
@@ -19,9 +20,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Stack, workers and gateway, ready. Tests that break it for good start one of their own."""
-    found = System(tmp_path_factory.mktemp("system"))
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("system")).running() as found:
         yield found
-    finally:
-        found.stop()
+
+
+@pytest.fixture
+def pair(system: System) -> tuple[Person, Person]:
+    """Two who are connected."""
+    ada, bob = join(system, "Ada", "Bob")
+    ada.connect(bob)
+    return ada, bob

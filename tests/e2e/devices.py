@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema_rs
 import socketio
 
-from tests.e2e.people import PATIENCE, Person
+from tests.e2e.people import Person
+from tests.waiting import PATIENCE
 from web.realtime import asyncapi
 from web.realtime.clients import EVENTS
 
@@ -99,6 +100,16 @@ class Device:
     def texts(self) -> list[str]:
         """What the messages that it was told of say."""
         return [told["data"]["text"] for told in self.of("message")]
+
+    @property
+    def entries(self) -> list[tuple[int, str]]:
+        """What it was told that is kept: (place, kind)."""
+        return [(int(data["cursor"].partition("-")[2]), name) for name, data in self.heard if name in KEPT]
+
+    def in_order(self) -> None:
+        """It was told of nothing twice, and of nothing after what came later."""
+        places = [place for place, _ in self.entries]
+        assert places == sorted(set(places)), "out of order, or twice"
 
     def _on_event(self, name: str, *args: Any) -> None:
         [data] = args

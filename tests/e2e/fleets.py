@@ -10,57 +10,45 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import redis
 import socketio
 
 from devconnect import stack
 from devconnect.events.topics import INBOX_EVENTS
 from tests.e2e import kafka
-from tests.e2e.devices import KEPT, Device
-from tests.e2e.gateways import GENEROUS, Beside, at_once
-from tests.e2e.people import PATIENCE, Client, Person, Unanswered, join
+from tests.e2e.devices import Device
+from tests.e2e.gateways import Beside, Several, at_once
+from tests.e2e.people import Client, Person, Unanswered
 from tests.e2e.system import System
 from tests.e2e.wires import Ears
+from tests.waiting import PATIENCE
 
 #: What an event fails with when its socket is lost.
 Lost = (socketio.exceptions.SocketIOError, OSError, AttributeError, AssertionError)
 
 
-class Fleet:
-    """A system with the gateway of `run` and two beside it. The last one hears of Redis what `ears` let through."""
+class Fleet(Several):
+    """With the gateway of `run` and two beside it. The last one hears of Redis what `ears` let through."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        self.system = System(folder, **{**GENEROUS, **env})
+        super().__init__(folder, **env)
         self.second = Beside(self.system)
 
     @contextmanager
     def running(self) -> Iterator["Fleet"]:
-        """Start all of it, and stop it."""
-        try:
-            self.system.start()
-            with Ears(stack.addresses(self.system.settings).redis) as ears:
-                self.ears = ears
-                self.third = Beside(self.system, REDIS_URL=ears.url)
-                try:
-                    at_once([self.second.start, self.third.start])
-                    yield self
-                finally:
-                    at_once([self.second.stop, self.third.stop])
-        finally:
-            self.system.stop()
+        """Start all of it, and stop it at the end of the block."""
+        with self.system.running(), Ears(stack.addresses(self.system.settings).redis) as ears:
+            self.ears = ears
+            self.third = Beside(self.system, REDIS_URL=ears.url)
+            try:
+                at_once([self.second.start, self.third.start])
+                yield self
+            finally:
+                at_once([self.second.stop, self.third.stop])
 
     @property
     def urls(self) -> tuple[str, str, str]:
         """Of all gateways."""
         return self.system.url, self.second.url, self.third.url
-
-    def redis(self) -> "redis.Redis[str]":
-        """A client of the system's Redis."""
-        return redis.Redis.from_url(stack.addresses(self.system.settings).redis, decode_responses=True)
-
-    def people(self, *names: str) -> list[Person]:
-        """New people."""
-        return at_once([lambda name=name: join(self.system, name)[0] for name in names])
 
 
 class App(Device):
@@ -117,21 +105,11 @@ class App(Device):
             assert time.monotonic() < deadline, f"{text} isn't taken"
             await asyncio.sleep(0.05)
 
-    @property
-    def entries(self) -> list[tuple[int, str]]:
-        """What it was told that is kept, from the first message on: (place, kind)."""
-        return [(_place(data["cursor"]), name) for name, data in self.heard if name in KEPT]
-
     def whole(self) -> None:
         """It was told each time that it has everything, in order."""
         standings = self.of("inbox")
         assert all(each["recovered"] for each in standings[1:]), standings
-        places = [place for place, _ in self.entries]
-        assert places == sorted(set(places)), "out of order, or twice"
-
-
-def _place(cursor: str) -> int:
-    return int(cursor.partition("-")[2])
+        self.in_order()
 
 
 class Crowd:

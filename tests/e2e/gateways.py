@@ -1,6 +1,5 @@
 """Several gateways of one system, asked at once and timed, while parts of it stand still or are dead."""
 
-import http.client
 import json
 import os
 import signal
@@ -20,8 +19,9 @@ import redis
 from devconnect import stack
 from devconnect.runner.plan import ROOT
 from devconnect.stack import ports
-from tests.e2e.people import PATIENCE, Person, Reply, Unanswered, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Person, Reply, Unanswered, exchange, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 T = TypeVar("T")
 
@@ -53,16 +53,8 @@ def ask(url: str, method: str, path: str, body: Any = None, *, token: str | None
     if payload is not None:
         fields["Content-Type"] = "application/json"
     began = time.monotonic()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    try:
-        connection.request(method, path, payload, fields)
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    found = {name.lower(): value for name, value in answer.getheaders()}
-    parsed = json.loads(text) if "json" in found.get("content-type", "") else {}
-    return Timed(Reply(answer.status, found, parsed), time.monotonic() - began)
+    reply = exchange(urlsplit(url).netloc, method, path, payload, fields)
+    return Timed(reply, time.monotonic() - began)
 
 
 class Beside:
@@ -127,29 +119,11 @@ class Beside:
             self._process.wait()
 
 
-class Twins:
-    """A system with two gateways: that of `run`, and one beside it, which is two processes on one port."""
+class Several:
+    """A system whose limits are in nobody's way, and that has more gateways than that of `run`."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.system = System(folder, **{**GENEROUS, **env})
-        self.beside = Beside(self.system, processes=2)
-        self._operator: Person | None = None
-
-    def start(self) -> "Twins":
-        """Returns when both are ready."""
-        self.system.start()
-        self.beside.start()
-        return self
-
-    def stop(self) -> None:
-        """Ends both, and the system."""
-        self.beside.stop()
-        self.system.stop()
-
-    @property
-    def urls(self) -> tuple[str, str]:
-        """Of both gateways."""
-        return self.system.url, self.beside.url
 
     def redis(self) -> "redis.Redis[str]":
         """A client of the system's Redis."""
@@ -158,6 +132,30 @@ class Twins:
     def people(self, *names: str) -> list[Person]:
         """New people."""
         return at_once([lambda name=name: join(self.system, name)[0] for name in names])
+
+
+class Twins(Several):
+    """With two gateways: that of `run`, and one beside it, which is two processes on one port."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        super().__init__(folder, **env)
+        self.beside = Beside(self.system, processes=2)
+        self._operator: Person | None = None
+
+    @contextmanager
+    def running(self) -> Iterator["Twins"]:
+        """Start all of it, and stop it at the end of the block."""
+        with self.system.running():
+            try:
+                self.beside.start()
+                yield self
+            finally:
+                self.beside.stop()
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Of both gateways."""
+        return self.system.url, self.beside.url
 
     def operator(self) -> Person:
         """An operator, the same each time."""
@@ -183,16 +181,6 @@ def anew(person: Person, role: str) -> Person:
         return found if found.read("/v1/me")["role"] == role else None
 
     return wait_until(look, PATIENCE, f"a session of the role {role}")
-
-
-@contextmanager
-def running(folder: Path, **env: str) -> Iterator[Twins]:
-    """A system with two gateways, for as long as the tests of a module need it."""
-    found = Twins(folder, **env)
-    try:
-        yield found.start()
-    finally:
-        found.stop()
 
 
 @contextmanager

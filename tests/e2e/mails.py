@@ -3,8 +3,8 @@
 import re
 
 from tests.contract.smtp_fixtures import parsed, words
-from tests.e2e.people import PATIENCE
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 _LINK = re.compile(r"/(verify-email|reset-password)#token=(\S+)")
 

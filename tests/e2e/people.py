@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from devconnect.domain.analytics import TABLES
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 PASSWORD = "correct horse battery staple"
-#: Seconds that a command, or what follows from it in the read models, may take. Much more than it does: others run too.
-PATIENCE = 30.0
-
 #: What a request fails with when nobody answers.
 Unanswered = (OSError, http.client.HTTPException)
 
@@ -38,6 +36,19 @@ class Reply(NamedTuple):
     def source(self) -> str:
         """Where a read came from."""
         return self.headers["x-source"]
+
+
+def exchange(address: str, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> Reply:
+    """One request on a connection of its own; raises one of `Unanswered`."""
+    connection = http.client.HTTPConnection(address, timeout=30)
+    try:
+        connection.request(method, path, payload, {**headers})
+        answer = connection.getresponse()
+        text = answer.read()
+    finally:
+        connection.close()
+    found = {name.lower(): value for name, value in answer.getheaders()}
+    return Reply(answer.status, found, json.loads(text) if "json" in found.get("content-type", "") else {})
 
 
 class Client:
@@ -65,15 +76,7 @@ class Client:
             headers["Authorization"] = f"Bearer {token}"
         if key is not None:
             headers["Idempotency-Key"] = key
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
-            connection.request(method, path, payload, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        finally:
-            connection.close()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, found, json.loads(text) if "json" in found.get("content-type", "") else {})
+        return exchange(self.address, method, path, payload, headers)
 
     def decided(self, method: str, path: str, body: Any = None, *, token: str | None = None, key: str = "") -> Reply:
         """What becomes of a command: repeated under one key until it is taken, then asked for until it is decided.

@@ -20,8 +20,9 @@ from devconnect.ports.clock import SystemClock
 from devconnect.replay import plan, trace
 from devconnect.runner.plan import ROOT
 from tests.e2e.kafka import ends
-from tests.e2e.people import PATIENCE, Client, Person
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Client, Person
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 from web.tokens import Tokens
 
 Document = dict[str, Any]

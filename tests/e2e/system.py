@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from devconnect.runner import state
 from devconnect.runner.plan import ROOT
 from devconnect.settings import Settings
 from devconnect.stack import ports, process
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 
@@ -26,17 +28,6 @@ CHEAP = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "8192", "ARGON2_PARALLELI
 GENEROUS = {**LIMITS, "LIMITS_SILVER": LIMITS["LIMITS_FREE"], "LIMITS_GOLD": LIMITS["LIMITS_FREE"]}
 #: Seconds from the start until all is ready (the first start of a machine fetches Kafka), and for the end.
 START, STOP = 100.0, 10.0
-
-
-def wait_until(condition: Callable[[], T], seconds: float = 15.0, what: str = "the condition") -> T:
-    """What `condition` gives as soon as that is true; AssertionError after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not come true within {seconds:g} s"
-        time.sleep(0.03)
 
 
 class System:
@@ -92,6 +83,15 @@ class System:
         assert self.runner.poll() is None, f"run ended with {self.runner.returncode}:\n{self.output()[-3000:]}"
         run = state.read(self.data_dir)
         return run is not None and run.pid == self.runner.pid and run.ready
+
+    @contextmanager
+    def running(self) -> Iterator["System"]:
+        """Start it, and stop it at the end of the block."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.stop()
 
     def output(self) -> str:
         """What `run` has printed so far."""

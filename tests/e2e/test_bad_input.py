@@ -11,8 +11,9 @@ from pymongo import MongoClient
 from devconnect import stack
 from devconnect.events.base import new_id, pair_id
 from tests.e2e.kafka import Place, ends, letters, produce
-from tests.e2e.people import PASSWORD, PATIENCE, Person, join, set_role
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import PASSWORD, Person, join, set_role
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 

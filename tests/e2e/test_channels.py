@@ -15,7 +15,8 @@ from devconnect.ports.clock import SystemClock
 from tests.contract.receivers import Browser, Receiver, insist_on_signature, insist_on_vapid, text
 from tests.e2e.kafka import produce
 from tests.e2e.people import Client, Person, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,12 +27,8 @@ PATIENCE = 120.0
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that may send to this machine."""
-    found = System(tmp_path_factory.mktemp("channels"), OUTBOUND_PRIVATE="1")
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("channels"), OUTBOUND_PRIVATE="1").running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from devconnect.runner.plan import WORKER_PORTS
 from tests.e2e.replays import Replay, assert_exact
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(300)
-
-WORKERS = ("commands", "projections", "notifications", "analytics")
 
 Start = Callable[[int], Replay]
 
@@ -32,8 +31,8 @@ def start(system: System, tmp_path: Path) -> Iterator[Start]:
 def test_a_worker_of_every_role_killed_in_the_middle_changes_no_number(system: System, start: Start) -> None:
     replay = start(2000)
     killed = {}
-    for number, role in enumerate(WORKERS, 1):
-        replay.reaches(number / 6)
+    for number, role in enumerate(WORKER_PORTS, 1):
+        replay.reaches(number / (len(WORKER_PORTS) + 2))
         killed[role] = system.kill(role)
     for role, pid in killed.items():
         assert system.restarted(role, pid) != pid

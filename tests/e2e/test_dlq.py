@@ -13,8 +13,9 @@ from devconnect.adapters.kafka.gateway import partition_for
 from devconnect.events.base import pair_id
 from devconnect.runner.plan import ROOT
 from tests.e2e.kafka import letters, produce
-from tests.e2e.people import PATIENCE, Person, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Person, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

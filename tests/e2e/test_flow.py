@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from devconnect.domain.analytics import TABLES
-from tests.e2e.people import PATIENCE, Client, Person, join, same_tables, set_role, shown
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Client, Person, join, same_tables, set_role, shown
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from tests.e2e.background import Background
-from tests.e2e.gateways import WIDE, Timed, Twins, ask, at_once, running
-from tests.e2e.people import PATIENCE, Person, Reply, Unanswered
-from tests.e2e.system import wait_until
+from tests.e2e.gateways import WIDE, Timed, Twins, ask, at_once
+from tests.e2e.people import Person, Reply, Unanswered
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,7 +29,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
     """In which the free tier has limits, and others none to speak of."""
     free = WIDE.replace("requests=10000/sec", f"requests={REQUESTS}/day")
     free = free.replace("messages=10000/sec", f"messages={MESSAGES}/hour")
-    with running(tmp_path_factory.mktemp("counts"), LIMITS_FREE=free) as found:
+    with Twins(tmp_path_factory.mktemp("counts"), LIMITS_FREE=free).running() as found:
         yield found
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from tests.e2e.background import Background
 from tests.e2e.gateways import GENEROUS, Timed, ask, at_once, paused, up, whole
-from tests.e2e.people import PASSWORD, PATIENCE, Person, Reply, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import PASSWORD, Person, Reply, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,12 +36,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         **GENEROUS,
         "LIMITS_FREE": GENEROUS["LIMITS_FREE"].replace("requests=10000/sec", f"requests={REQUESTS}/day"),
     }
-    found = System(tmp_path_factory.mktemp("outages"), **limits)
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("outages"), **limits).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture(autouse=True)

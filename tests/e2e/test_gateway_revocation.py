@@ -12,9 +12,9 @@ import pytest
 from devconnect.keys import id_secret
 from devconnect.links import Links
 from tests.e2e.background import Background
-from tests.e2e.gateways import REVOKED, Beside, Twins, ask, at_once, paused, running, up
-from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Unanswered
-from tests.e2e.system import wait_until
+from tests.e2e.gateways import REVOKED, Beside, Twins, ask, at_once, paused, up
+from tests.e2e.people import PASSWORD, Client, Person, Unanswered
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,7 +25,7 @@ AFTERWARDS = 4.0
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
-    with running(tmp_path_factory.mktemp("revocation")) as found:
+    with Twins(tmp_path_factory.mktemp("revocation")).running() as found:
         yield found
 
 

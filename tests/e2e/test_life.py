@@ -9,8 +9,9 @@ from devconnect import stack
 from devconnect.domain.accounts import DELETED
 from devconnect.events import facts as f
 from tests.e2e.mails import links, mails, new_link
-from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, Reply, join, set_role
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import PASSWORD, Client, Person, Reply, join, set_role
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 from web.bodies import PUSH_KEYS
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from devconnect.runner import readiness
-from tests.e2e.people import PATIENCE, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -21,16 +22,11 @@ LIMIT = 8
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system whose workers may stand still for a few seconds only, and can be made deaf."""
-    found = System(
-        tmp_path_factory.mktemp("liveness"),
-        WORKER_STALL_SECONDS=str(LIMIT),
-        PYTHONPATH=str(Path(__file__).with_name("deaf")),
-    )
-    try:
-        found.start()
+    deaf = str(Path(__file__).with_name("deaf"))
+    with System(
+        tmp_path_factory.mktemp("liveness"), WORKER_STALL_SECONDS=str(LIMIT), PYTHONPATH=deaf
+    ).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 def live(system: System, role: str) -> readiness.Health:

@@ -13,8 +13,9 @@ from devconnect.links import Links
 from devconnect.ports.clock import SystemClock
 from devconnect.stack import ports
 from tests.contract.smtp_fixtures import parsed, words
-from tests.e2e.people import PATIENCE, Person, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Person, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,12 +44,8 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def post_office(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[System]:
     """A system whose mail server isn't there yet."""
-    found = System(tmp_path_factory.mktemp("post"), SMTP_URL=f"smtp://127.0.0.1:{port}?starttls=never")
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("post"), SMTP_URL=f"smtp://127.0.0.1:{port}?starttls=never").running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 def is_welcome(body: Any) -> bool:

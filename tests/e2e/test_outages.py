@@ -14,8 +14,9 @@ import redis
 from devconnect import stack
 from devconnect.domain.analytics import TABLES
 from tests.e2e.background import Background
-from tests.e2e.people import PATIENCE, Client, Person, Unanswered, join, same_tables, set_role
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import Client, Person, Unanswered, join, same_tables, set_role
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,12 +24,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system of their own for these tests: parts of it die."""
-    found = System(tmp_path_factory.mktemp("outages"))
-    try:
-        found.start()
+    with System(tmp_path_factory.mktemp("outages")).running() as found:
         yield found
-    finally:
-        found.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ import pytest
 
 from devconnect.runner.plan import ROOT, WORKER_PORTS
 from devconnect.stack import ports
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 OPS = ROOT / "ops/prometheus"
 
@@ -62,10 +63,10 @@ def test_prometheus_scrapes_every_process_and_its_alerts_can_be_evaluated(system
         )
     try:
         wait_until(lambda: is_up(port), 20, "Prometheus")
-        up = "query?query=sum(up)"
-        wait_until(lambda: [row["value"][1] for row in ask(port, up)["result"]] == ["5"], 30, "five targets up")
         roles = {target["labels"].get("role", "gateway") for target in ask(port, "targets")["activeTargets"]}
         assert roles == {"gateway", *WORKER_PORTS}
+        up, all_of_them = "query?query=sum(up)", [str(len(roles))]
+        wait_until(lambda: [row["value"][1] for row in ask(port, up)["result"]] == all_of_them, 30, "every target up")
 
         def rules() -> list[Any]:
             return [rule for group in ask(port, "rules")["groups"] for rule in group["rules"]]

@@ -14,18 +14,13 @@ from aiohttp import web
 from devconnect.stack.ports import LOOPBACK, pick
 from tests.clients.browser import BUNDLE, PAGE, Page, browser, chromium, open_page
 from tests.clients.node import installed, node_client
+from tests.documents import references
 from tests.e2e.gateways import Beside, ask
-from tests.e2e.people import PASSWORD, PATIENCE, Person, join
+from tests.e2e.people import PASSWORD, Person
 from tests.e2e.system import System
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture
-def pair(system: System) -> tuple[Person, Person]:
-    ada, bob = join(system, "Ada", "Bob")
-    ada.connect(bob)
-    return ada, bob
 
 
 @pytest.fixture
@@ -198,22 +193,10 @@ def test_the_document_is_one_of_asyncapi(system: System) -> None:
     assert document["asyncapi"] == "3.0.0"
     schema = json.loads((folder / "3.0.0.json").read_text("utf-8"))
     jsonschema_rs.validate(schema, document)
-    found = list(refs(document))
+    found = list(references(document))
     assert found
     for ref in found:
         assert ref.startswith("#/"), ref
         part: Any = document
         for name in ref[2:].split("/"):
             part = part[name.replace("~1", "/").replace("~0", "~")]
-
-
-def refs(part: Any) -> Iterator[str]:
-    """Every reference in a document."""
-    if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
-        for each in part.values():
-            yield from refs(each)
-    elif isinstance(part, list):
-        for each in part:
-            yield from refs(each)

@@ -5,7 +5,8 @@ Each test holds every device against what was acknowledged, and against the log 
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -31,7 +32,9 @@ async def crowd(fleet: Fleet) -> AsyncIterator[Crowd]:
         yield found
 
 
-More = Callable[[int], Awaitable[None]]
+async def back(*ways: Callable[[], object]) -> None:
+    """Have what was killed again, all of it at the same time."""
+    await asyncio.gather(*map(asyncio.to_thread, ways))
 
 
 async def test_a_gateway_beside_others_is_killed(fleet: Fleet, crowd: Crowd) -> None:
@@ -53,8 +56,7 @@ async def test_gateways_are_killed_one_after_the_other(fleet: Fleet, crowd: Crow
         pid = fleet.system.kill("gateway")
         await more(1)
         fleet.third.kill()
-        await asyncio.to_thread(fleet.system.restarted, "gateway", pid)
-        await asyncio.to_thread(fleet.third.start)
+        await back(partial(fleet.system.restarted, "gateway", pid), fleet.third.start)
         await more(SOME)
     await crowd.whole()
 
@@ -115,8 +117,7 @@ async def test_redis_is_wiped_while_a_worker_and_a_gateway_are_killed(fleet: Fle
             pid = fleet.system.kill("inbox")
             fleet.second.kill()
             await asyncio.to_thread(fleet.redis().flushall)
-            await asyncio.to_thread(fleet.second.start)
-            await asyncio.to_thread(fleet.system.restarted, "inbox", pid)
+            await back(fleet.second.start, partial(fleet.system.restarted, "inbox", pid))
         await more(SOME)
     await crowd.whole()
 

@@ -14,8 +14,9 @@ import pytest
 
 from devconnect.replay.plan import tally
 from devconnect.replay.trace import read
-from devconnect.runner.plan import ROOT
-from tests.e2e.system import System, wait_until
+from devconnect.runner.plan import ROOT, WORKER_PORTS
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,7 @@ def test_the_tables_are_exact_after_every_role_was_killed_while_it_played(system
         before = messages_sent(system)
         reader.start()
         killed = {}
-        for role in ("commands", "projections", "notifications", "analytics", "gateway"):
+        for role in (*WORKER_PORTS, "gateway"):
             due = before + 20 * (1 + len(killed))
             wait_until(lambda due=due: messages_sent(system) > due, 60, f"messages before {role} is killed")
             assert reader.is_alive(), f"it had ended before {role} was killed"

@@ -11,7 +11,8 @@ import pytest
 
 from devconnect.runner import readiness
 from devconnect.runner.plan import ROOT, read_procfile
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 ROLES = set(read_procfile(ROOT / "Procfile"))
 

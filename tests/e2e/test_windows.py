@@ -33,7 +33,8 @@ from devconnect.stack import ports
 from faust_batch.batch import Record
 from faust_batch.changelog import read_to_end
 from tests.e2e.people import join
-from tests.e2e.system import System, wait_until
+from tests.e2e.system import System
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -153,6 +154,14 @@ async def write(address: str, logs: dict[tuple[str, int], list[f.AnyEvent]]) -> 
         await asyncio.gather(*waiting)
 
 
+def written(system: System) -> tuple[str, int, list[f.AnyEvent]]:
+    """Kafka's address, the time, and what has been written to the logs up to then."""
+    address, now = stack.addresses(system.settings).kafka, time.time_ns() // 1_000_000
+    logs = history(now)
+    asyncio.run(write(address, logs))
+    return address, now, [event for log in logs.values() for event in log]
+
+
 async def read(address: str, topic: str) -> list[Record]:
     """Every record that a read_committed reader finds."""
     places = dict.fromkeys(range(PARTITIONS), 0)
@@ -186,11 +195,7 @@ def each_is_published_once(address: str, expected: dict[tuple[str, int], dict[st
 def test_each_window_is_published_once_with_the_right_totals_wherever_the_worker_is_killed(
     system: System, workers: Sequence[Worker]
 ) -> None:
-    address = stack.addresses(system.settings).kafka
-    now = time.time_ns() // 1_000_000
-    logs = history(now)
-    asyncio.run(write(address, logs))
-    events = [event for log in logs.values() for event in log]
+    address, now, events = written(system)
     expected = expected_of(events, now)
 
     for step in DEATHS:
@@ -215,22 +220,17 @@ def test_each_window_is_published_once_with_the_right_totals_wherever_the_worker
 def test_each_window_is_published_once_though_partitions_move_between_workers(
     system: System, workers: Sequence[Worker]
 ) -> None:
-    address = stack.addresses(system.settings).kafka
-    now = time.time_ns() // 1_000_000
-    logs = history(now)
-    asyncio.run(write(address, logs))
+    address, now, events = written(system)
     workers[0].start()
     workers[1].start(dies_at="parts are given")
     workers[1].dies()
-    each_is_published_once(address, expected_of([event for log in logs.values() for event in log], now))
+    each_is_published_once(address, expected_of(events, now))
     workers[0].end(signal.SIGTERM)
 
 
 def test_what_people_do_is_published_when_its_minute_is_over(tmp_path: Path) -> None:
     """The whole fleet: nothing comes any more, so the clock closes the window, once all commands are decided."""
-    whole = System(tmp_path, PARTITIONS=str(PARTITIONS), WINDOW_GRACE_SECONDS="0")
-    try:
-        whole.start()
+    with System(tmp_path, PARTITIONS=str(PARTITIONS), WINDOW_GRACE_SECONDS="0").running() as whole:
         ada, bob = join(whole, "Ada", "Bob")
         ada.connect(bob)
         for number in range(3):
@@ -241,5 +241,3 @@ def test_what_people_do_is_published_when_its_minute_is_over(tmp_path: Path) -> 
             return sum(each.values["count"] for each in published(address) if each.table == MESSAGES_PER_MINUTE.name)
 
         wait_until(lambda: messages() == 3, 90, "the minutes of the messages")
-    finally:
-        whole.stop()

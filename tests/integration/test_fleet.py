@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ from devconnect.runner.fleet import Fleet
 from devconnect.runner.lines import Lines
 from devconnect.runner.plan import Planned
 from devconnect.stack import ports
+from tests.waiting import wait_until
 
 #: Serves /health/ready on PORT, starts a child of its own, and writes down when it was told to end.
 PROGRAM = """
@@ -39,13 +40,6 @@ note("up")
 print("hello from", role, flush=True)
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Ready).serve_forever()
 """
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

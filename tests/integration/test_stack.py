@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from devconnect import stack
 from devconnect.settings import Settings
 from devconnect.stack import Addresses, PartStatus, Progress, StackError
+from tests.waiting import wait_until
 
 TOPIC = "kept"
 
@@ -63,13 +64,6 @@ def cli(settings: Settings, *arguments: str, **env: str) -> subprocess.Completed
         timeout=90,
         check=False,
     )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 async def make_topic(at: Addresses) -> None:

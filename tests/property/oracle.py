@@ -39,8 +39,9 @@ from tests import counting
 from tests.counting import Fact
 from tests.fakes import MemoryRecord
 from tests.property import inboxes
+from tests.property.gates import PARTITIONS
 from tests.property.read_model import ReadModel
-from tests.property.simulation import COMMAND_TOPICS, PARTITIONS, Process, World
+from tests.property.simulation import COMMAND_TOPICS, Process, World
 
 
 def assert_exact(world: World) -> None:

@@ -42,7 +42,7 @@ def within(kind: Any, limits: Meta) -> st.SearchStrategy[Any]:
     if limits.pattern is not None:
         return st.from_regex(limits.pattern, fullmatch=True)
     if limits.ge is not None or limits.le is not None:
-        return st.integers(limits.ge, limits.le)  # type: ignore[arg-type] # msgspec says float, also of an int's
+        return st.integers(limits.ge, limits.le)
     return any_of(kind)
 
 

@@ -119,7 +119,7 @@ def test_who_wants_no_digest_has_none_due() -> None:
     ],
 )
 def test_what_can_not_be_is_named(field: str, fields: dict[str, object]) -> None:
-    found = p.trouble(f.NotificationPreferences(**fields))  # type: ignore[arg-type]  # one field each
+    found = p.trouble(f.NotificationPreferences(**fields))
     assert found is not None
     assert found[0] == field
 

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from devconnect.events import commands as c
+from tests.property.gates import Outcome
 from tests.property.oracle import assert_alone, assert_exact, assert_same_rows
 from tests.property.people import PEOPLE, beginning, connecting, leaving, some_commands
-from tests.property.simulation import ROLES, Outcome, Process, World
+from tests.property.simulation import ROLES, Process, World
 
 roles = st.sampled_from(list(ROLES))
 #: One of some things, whichever there are.

@@ -27,18 +27,8 @@ from devconnect.ports.windows import Progress
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
 from tables.views import ViewPublisher
-from tests.fakes import (
-    CrashError,
-    ManualClock,
-    MemoryLog,
-    MemoryMetrics,
-    MemoryPublisher,
-    MemoryRecord,
-    MemoryViews,
-    MemoryWindowLog,
-    MemoryWindows,
-    no_hook,
-)
+from tests.fakes import CrashError, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, no_hook
+from tests.table_fakes import MemoryLog, MemoryViews, MemoryWindowLog, MemoryWindows
 
 PARTITIONS = 2
 GRACE_MS = 5_000

@@ -70,7 +70,7 @@ class Raw:
         self.send("\r\n".join([*lines, "", ""]).encode() + body)
         return await self.read(is_head=method == "HEAD")
 
-    async def is_closed(self, seconds: float = 5.0) -> bool:
+    async def is_closed(self, seconds: float = 15.0) -> bool:
         """Whether the server has nothing more to say and ends the connection."""
         async with asyncio.timeout(seconds):
             try:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from devconnect.adapters.inboxes import Inboxes
@@ -25,6 +26,8 @@ from web.realtime.frames import Frame, encode_event, text_of
 from web.realtime.guests import Guests
 from web.realtime.hub import Hub
 from web.realtime.sockets import Refused
+
+STRANGER = "f" * 32
 
 
 class Seat:
@@ -223,3 +226,27 @@ async def salon(change: Callable[[Parts], Parts] | None = None, **settings: Any)
         yield found
         await found.guests.stop()
         await found.hub.stop()
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Salon]:
+    async with salon() as found:
+        yield found
+
+
+@pytest.fixture
+async def pair(room: Salon) -> tuple[Person, Person]:
+    return await room.house.friends()
+
+
+async def said(room: Salon, seat: Seat, to: Person, text: str = "Hello", **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = await room.does(seat, "send_message", {"to": to.id, "text": text, **more})
+    return found
+
+
+def code(ack: Any) -> str:
+    """What is wrong."""
+    found: str = ack["problem"]["code"]
+    assert ack["status"] == ack["problem"]["status"]
+    assert "result" not in ack
+    return found

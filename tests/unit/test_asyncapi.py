@@ -9,6 +9,7 @@ import pytest
 from devconnect.domain.inbox import text_of
 from devconnect.events.inbox import DATA, InboxEntry, Kind
 from devconnect.ports.reads import PresenceView
+from tests.documents import references
 from web import answers
 from web.answers import Answer
 from web.problems import PROBLEMS, ProblemError
@@ -50,16 +51,6 @@ def valid(payload: Any, value: Any) -> bool:
     """Whether it is as the schema says, with the document's own components."""
     found: bool = jsonschema_rs.is_valid({**payload, "components": DOCUMENT["components"]}, value)
     return found
-
-
-def references(part: Any) -> list[str]:
-    """Each $ref, wherever it is."""
-    if isinstance(part, list):
-        return [ref for each in part for ref in references(each)]
-    if not isinstance(part, dict):
-        return []
-    own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
-    return own + [ref for each in part.values() for ref in references(each)]
 
 
 def resolved(ref: str) -> Any:

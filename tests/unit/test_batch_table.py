@@ -12,7 +12,8 @@ from faust_batch import table as table_module
 from faust_batch.batch import Record, RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
-from tests.fakes import MemoryLog, MemoryRecord
+from tests.fakes import MemoryRecord
+from tests.table_fakes import MemoryLog
 
 CODEC = RowCodec()
 

@@ -31,7 +31,7 @@ async def test_what_takes_too_long_is_a_timeout_and_its_task_goes_on() -> None:
 
 
 async def test_each_of_many_has_its_own_time() -> None:
-    within = Within(0.05)
+    within = Within(0.5)
     came: list[str] = []
 
     async def wait(name: str, seconds: float) -> None:
@@ -44,7 +44,7 @@ async def test_each_of_many_has_its_own_time() -> None:
 
     async with asyncio.timeout(10):
         first = asyncio.create_task(wait("first", 30))
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
         await asyncio.gather(first, wait("quick", 0), wait("last", 30))
     assert came == ["quick done", "first late", "last late"]
 

@@ -65,7 +65,7 @@ class Desk:
         found: dict[str, Any] = {}
         for topic, codec in (*topics, (MAIL_REQUESTS, mail_requests)):
             for record in self.publisher.logs.get((topic.name, 0), []):
-                one: Any = codec.decode(record.value)  # type: ignore[attr-defined]  # a codec of either
+                one: Any = codec.decode(record.value)
                 assert found.setdefault(one.id, one) == one, "the same request says the same"
                 assert record.key == one.user.encode()
         return list(found.values())

@@ -122,7 +122,7 @@ def test_what_is_about_the_account_s_safety_always_passes(kind: str) -> None:
         email_verified=False,
     )
     for channel in ("push", "webhook"):
-        assert decided(raised(kind), channel, user) == ("queued", Rule.CRITICAL, 0)  # type: ignore[arg-type]  # two of them
+        assert decided(raised(kind), channel, user) == ("queued", Rule.CRITICAL, 0)
     assert decided(raised(kind), "in_app", user) == ("delivered", Rule.CRITICAL, 0)
     assert decided(raised(kind), "email", user) == ("skipped", Rule.OWN_MAIL, 0)
 

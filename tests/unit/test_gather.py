@@ -1,7 +1,7 @@
 """Group commit: what gathers while the handler works is handed over at once, and acknowledged when it is done."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,6 +9,7 @@ from faust_batch import gather
 from faust_batch.batch import Batch, RevokedError
 from faust_batch.gather import Gatherer
 from tests.fakes import MemoryBatch
+from tests.waiting import until
 
 
 class Handler:
@@ -52,13 +53,6 @@ async def gatherer(handler: Handler):
 
 def a_batch(first: int = 0, partition: int = 0, records: int = 1) -> MemoryBatch:
     return MemoryBatch("t", partition, first, [b"x"] * records)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for the condition, for five seconds at most."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # no event is set for what a test looks at
-            await asyncio.sleep(0)
 
 
 async def turns(number: int = 20) -> None:

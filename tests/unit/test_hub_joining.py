@@ -92,7 +92,7 @@ class House:
         self.hub = Hub(
             self.inbox,
             self.live,
-            freshness=Freshness(),  # type: ignore[arg-type]  # all that is asked of it
+            freshness=Freshness(),
             clock=ManualClock(),
             metrics=MemoryMetrics(),
         )

@@ -47,5 +47,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_a_cursor_that_is_ahead(heads: tuple[int | None, ...], complete: bool) -> None:
-    found = await Inboxes(Near(*heads), Far()).after("bob", 7, 1)  # type: ignore[arg-type]  # all that is asked
+    found = await Inboxes(Near(*heads), Far()).after("bob", 7, 1)
     assert found.complete is complete

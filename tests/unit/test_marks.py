@@ -17,9 +17,9 @@ from devconnect.events.topics import MESSAGE_COMMANDS, MESSAGE_EVENTS
 from devconnect.ports.projections import Mark
 from devconnect.ports.truth import UnavailableError
 from devconnect.ports.windows import Progress
-from tests.contract.redis_fixtures import until
 from tests.fakes import ManualClock, MemoryProjections, MemoryRecord
 from tests.unit.test_notifications import SAMPLES
+from tests.waiting import until
 
 TOPIC = MESSAGE_EVENTS.name
 AT = 1_700_000_000_000

@@ -1,7 +1,6 @@
 """The OpenAPI document: what it is made of, and that it says all that the project promises of the interface."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 import schemathesis
 
+from tests.documents import references
 from tests.unit.openapi_check import DOCUMENT
 from tests.unit.web_house import gateway
 from web import openapi_headers
@@ -25,17 +25,6 @@ every_operation = pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one
 def described(one: Operation) -> dict[str, Any]:
     found: dict[str, Any] = DOCUMENT["paths"][one.path][one.method.lower()]
     return found
-
-
-def references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"]
-        for each in value.values():
-            yield from references(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from references(each)
 
 
 def test_it_is_a_document_of_openapi_3_1() -> None:

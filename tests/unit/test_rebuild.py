@@ -1,7 +1,7 @@
 """Read models that were lost are built anew from every event there is, and are complete only then."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from devconnect.events import facts as f
 from devconnect.events.topics import CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS, USER_EVENTS, Topic
 from devconnect.ports.truth import UnavailableError
 from faust_batch.changelog import Chunk
-from tests.fakes import MemoryLog, MemoryProjections
+from tests.fakes import MemoryProjections
+from tests.table_fakes import MemoryLog
+from tests.waiting import until
 
 AT = 1_700_000_000_000
 TOPICS = (USER_EVENTS, CONNECTION_EVENTS, MESSAGE_EVENTS, NOTIFICATION_EVENTS)
@@ -120,13 +122,6 @@ async def running(rebuild: RebuildProjections, monkeypatch: pytest.MonkeyPatch):
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for the condition, for five seconds at most."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # no event is set for what a test looks at
-            await asyncio.sleep(0.001)
 
 
 def by_text(updates: list[Update]) -> list[str]:

@@ -10,7 +10,7 @@ from devconnect.adapters.redis import line as module
 from devconnect.adapters.redis.address import Address
 from devconnect.adapters.redis.line import Line, error_of
 from devconnect.ports.truth import UnavailableError
-from tests.contract.redis_fixtures import until
+from tests.waiting import until
 
 
 class Transport:

@@ -2,8 +2,6 @@
 
 import socket
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from devconnect.runner.child import Child
 from devconnect.runner.lines import Lines
 from devconnect.runner.plan import Planned, can_listen
 from devconnect.stack import ports
+from tests.waiting import wait_until
 
 #: Listens on its port, says so in a file, and dies once another file says that it may.
 SERVER = """
@@ -25,13 +24,6 @@ while not (folder / "die").exists():
     time.sleep(0.02)
 (folder / "die").unlink()
 """
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def served(folder: Path) -> list[int]:
@@ -59,15 +51,15 @@ def test_a_worker_whose_port_was_taken_takes_another_and_the_gateway_waits_for_i
     )
     child.start()
     try:
-        until(lambda: served(tmp_path) == [port])
+        wait_until(lambda: served(tmp_path) == [port])
         (tmp_path / "die").touch()
         with _taken(port):
             if name == "commands":
-                until(lambda: len(served(tmp_path)) == 2)
+                wait_until(lambda: len(served(tmp_path)) == 2)
                 assert served(tmp_path)[1] == child.planned.port != port
             else:
-                until(lambda: sum("died" in line for line in said) >= 2)
-        until(lambda: len(served(tmp_path)) == 2)
+                wait_until(lambda: sum("died" in line for line in said) >= 2)
+        wait_until(lambda: len(served(tmp_path)) == 2)
         assert name == "commands" or served(tmp_path) == [port, port]
     finally:
         child.stop(5)
@@ -75,5 +67,5 @@ def test_a_worker_whose_port_was_taken_takes_another_and_the_gateway_waits_for_i
 
 def _taken(port: int) -> socket.socket:
     """Take the port as soon as it is free."""
-    until(lambda: can_listen("127.0.0.1", port))
+    wait_until(lambda: can_listen("127.0.0.1", port))
     return socket.create_server(("127.0.0.1", port))

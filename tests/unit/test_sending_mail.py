@@ -19,10 +19,9 @@ from devconnect.events.facts import MailRequested
 from devconnect.events.topics import MAIL_REQUESTS, mail_requests
 from devconnect.ports.mail import Mail, Mailer, PutOffError, RefusedMailError, SentMails
 from devconnect.ports.truth import UnavailableError
-from tests.delivery_fakes import telling
+from tests.delivery_fakes import MemoryAdvances, telling
 from tests.fakes import (
     ManualClock,
-    MemoryAdvances,
     MemoryBatch,
     MemoryLetters,
     MemoryListings,

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
@@ -13,7 +13,8 @@ from faust_batch.table import BatchTable
 from tables import views as views_module
 from tables.analytics import RowCodec
 from tables.views import ViewPublisher
-from tests.fakes import MemoryLog, MemoryViews
+from tests.table_fakes import MemoryLog, MemoryViews
+from tests.waiting import until
 
 CODEC = RowCodec()
 TABLE = "events_by_type"
@@ -76,13 +77,6 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views_module, "GATHER_SECONDS", 0.001)
     monkeypatch.setattr(views_module, "AUDIT_SECONDS", 0.02)
     monkeypatch.setattr(views_module, "RETRY_SECONDS", 0.005)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for the condition, for five seconds at most."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # no event is set for what a test looks at
-            await asyncio.sleep(0.001)
 
 
 async def test_what_has_changed_is_published_and_nothing_else(worker: Worker, views: MemoryViews) -> None:

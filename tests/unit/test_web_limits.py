@@ -11,7 +11,8 @@ from devconnect.adapters.local.allowances import CountingWindow, LocalAllowances
 from devconnect.domain.allowances import Allowance, Policies, Policy, Quota, leased
 from devconnect.ports.allowances import Allowances, Taking
 from devconnect.ports.truth import UnavailableError
-from tests.unit.web_fakes import HandClock, TallyMetrics
+from tests.fakes import ManualClock
+from tests.unit.web_fakes import TallyMetrics
 from web.fallback import FallbackAllowances
 from web.leases import Leases, UsedUpError
 from web.limits import Limits, headers
@@ -54,7 +55,7 @@ class Store(Allowances):
 
 def policy(**changes: Quota | None) -> Policy:
     found = {"requests": Quota(2, 86_400), "messages": Quota(3, 60), "writes": Quota(4, 60), "reads": Quota(40, 60)}
-    return Policy(feed=10, **{**found, **changes})  # type: ignore[arg-type]  # msgspec's own names
+    return Policy(feed=10, **{**found, **changes})
 
 
 POLICIES = Policies(
@@ -244,7 +245,7 @@ async def test_who_comes_as_a_refill_ends_and_finds_nothing_left_of_it_asks_anew
         await came.wait()
         return await leases.refill(rule, "ada")
 
-    leases.grant = grant  # type: ignore[method-assign]  # to wake them when the refill isn't quite over
+    leases.grant = grant
     waiting = [asyncio.create_task(late()) for _ in range(2)]
     await asyncio.sleep(0)
     told = await asyncio.gather(leases.refill(rule, "ada"), *waiting)
@@ -288,12 +289,12 @@ def test_all_gateways_together_never_exceed_the_quota(steps: list[tuple[int, flo
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 async def test_without_redis_the_same_quotas_hold_here_and_nobody_waits_for_it_each_time(
-    store: Store, time: Time, metrics: TallyMetrics, clock: HandClock
+    store: Store, time: Time, metrics: TallyMetrics, clock: ManualClock
 ) -> None:
     fallback = FallbackAllowances(store, LocalAllowances(now=time), Breaker(clock), metrics)
     limits = Limits(POLICIES, fallback, metrics, now=time)
@@ -316,7 +317,7 @@ async def test_without_redis_the_same_quotas_hold_here_and_nobody_waits_for_it_e
 
 
 async def test_a_redis_that_hangs_is_waited_for_a_moment_once(
-    store: Store, time: Time, metrics: TallyMetrics, clock: HandClock
+    store: Store, time: Time, metrics: TallyMetrics, clock: ManualClock
 ) -> None:
     fallback = FallbackAllowances(store, LocalAllowances(now=time), Breaker(clock), metrics, within=0.01)
     limits = Limits(POLICIES, fallback, metrics, now=time)

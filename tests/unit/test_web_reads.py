@@ -8,7 +8,7 @@ import pytest
 from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.domain.allowances import Allowance
 from devconnect.ports.allowances import Taking
-from tests.unit.web_fakes import HandClock
+from tests.fakes import ManualClock
 from tests.unit.web_house import House, Person, gateway, is_problem
 from web.reads import OPEN_MS, Breaker
 
@@ -126,7 +126,7 @@ async def test_a_person_the_cache_does_not_know_yet_is_found() -> None:
 
 
 def test_the_breaker_lets_one_look_whether_the_cache_is_back() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     assert breaker.allows()
     assert breaker.allows()

@@ -9,7 +9,8 @@ import pytest
 from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.domain.allowances import Allowance
 from devconnect.ports.allowances import Taking
-from tests.unit.web_fakes import KEY, HandClock, TallyMetrics
+from tests.fakes import ManualClock
+from tests.unit.web_fakes import KEY, TallyMetrics
 from web.device_tokens import LIFETIME_MS, DeviceTokens
 from web.problems import ProblemError
 from web.throttle import QUOTAS, Action, Throttle
@@ -34,7 +35,7 @@ class House:
     """A throttle and what it stands on."""
 
     def __init__(self) -> None:
-        self.store, self.clock, self.metrics = Store(), HandClock(), TallyMetrics()
+        self.store, self.clock, self.metrics = Store(), ManualClock(), TallyMetrics()
         self.devices = DeviceTokens(KEY, self.clock)
         self.throttle = Throttle(KEY, self.store, self.devices, self.metrics)
 
@@ -140,7 +141,7 @@ async def test_actions_are_counted_apart_and_resets_are_few(house: House) -> Non
 
 
 def test_a_token_is_known_for_its_address_alone_and_not_for_ever() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     devices = DeviceTokens(KEY, clock)
     token, other = devices.make(ADA), devices.make(ADA)
     assert devices.device(token, ADA) not in (None, devices.device(other, ADA))
@@ -154,7 +155,7 @@ def test_a_token_is_known_for_its_address_alone_and_not_for_ever() -> None:
 
 
 def test_what_is_no_token_is_none() -> None:
-    devices = DeviceTokens(KEY, HandClock())
+    devices = DeviceTokens(KEY, ManualClock())
     token = devices.make(ADA)
     changed = [token[:n] + ("0" if token[n] != "0" else "1") + token[n + 1 :] for n in range(len(token))]
     for bad in (

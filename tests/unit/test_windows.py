@@ -33,19 +33,9 @@ from faust_batch.batch import RevokedError
 from faust_batch.table import BatchTable
 from tables.analytics import RowCodec
 from tables.views import ViewPublisher
-from tests.fakes import (
-    CrashError,
-    ManualClock,
-    MemoryLog,
-    MemoryMetrics,
-    MemoryPublisher,
-    MemoryRecord,
-    MemoryViews,
-    MemoryWindowLog,
-    MemoryWindows,
-    no_hook,
-)
-from tests.unit.test_views import until
+from tests.fakes import CrashError, ManualClock, MemoryMetrics, MemoryPublisher, MemoryRecord, no_hook
+from tests.table_fakes import MemoryLog, MemoryViews, MemoryWindowLog, MemoryWindows
+from tests.waiting import until
 from workers.analytics import folded_here
 
 DAY = 19_700 * DAY_MS
@@ -59,7 +49,7 @@ def closing(table: Table, rows: dict[str, Row], *, since: int, until: int) -> Cl
 
 
 def part(table: Table, window: int, *, partition: int = 0, topic: str = TOPIC, **fields: object) -> Part:
-    return Part(table=table.name, window=window, topic=topic, partition=partition, at=1, **fields)  # type: ignore[arg-type]  # fields by name
+    return Part(table=table.name, window=window, topic=topic, partition=partition, at=1, **fields)
 
 
 def closed(table: Table, until: int, *, partition: int = 0, topic: str = TOPIC) -> Closed:

@@ -11,24 +11,22 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from devconnect.adapters.local.allowances import LocalAllowances
 from devconnect.domain.allowances import TIERS, Policies, Quota
-from devconnect.domain.model import (
-    User,
-)
+from devconnect.domain.model import User
 from devconnect.settings import Settings
+from tests.fakes import ManualClock
 from tests.unit import openapi_check
 from tests.unit.web_fakes import (
     KEY,
     PARTITIONS,
     PLENTY,
     VAPID_KEY,
-    HandClock,
     OneKey,
     PlainPasswords,
     TallyMetrics,
     World,
     WorldDesk,
-    WorldReads,
 )
+from tests.unit.world_reads import WorldReads
 from web.app import create_app
 from web.gateway import Parts
 from web.reads import Breaker
@@ -43,7 +41,7 @@ class House:
     desk: WorldDesk
     cache: WorldReads
     database: WorldReads
-    clock: HandClock
+    clock: ManualClock
     metrics: TallyMetrics
     passwords: PlainPasswords
     keys: OneKey
@@ -152,7 +150,7 @@ def is_problem(answer: Answer, status: int, code: str) -> bool:
 @asynccontextmanager
 async def gateway(change: Callable[[Parts], Parts] | None = None, **settings: Any) -> AsyncIterator[House]:
     """A gateway on fakes, served."""
-    world, clock, metrics, passwords = World(), HandClock(), TallyMetrics(), PlainPasswords()
+    world, clock, metrics, passwords = World(), ManualClock(), TallyMetrics(), PlainPasswords()
     cache, database = WorldReads(world, "cache"), WorldReads(world, "database")
     desk = WorldDesk(world)
     keys = OneKey()

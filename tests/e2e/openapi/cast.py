@@ -8,8 +8,9 @@ from devconnect.keys import id_secret
 from devconnect.links import Links, Purpose
 from devconnect.ports.clock import SystemClock
 from tests.contract.smtp_fixtures import parsed, words
-from tests.e2e.people import PASSWORD, PATIENCE, Client, Person, join
-from tests.e2e.system import System, wait_until
+from tests.e2e.people import PASSWORD, Client, Person, join
+from tests.e2e.system import System
+from tests.waiting import PATIENCE, wait_until
 
 NOBODY = "0" * 32
 WEEK_MS = 7 * 86_400_000

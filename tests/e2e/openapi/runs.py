@@ -19,13 +19,14 @@ SECONDS = 900
 
 
 class Run(NamedTuple):
-    """Who asks for what; `only` narrows the operations down, as schemathesis' `--include-by` has it."""
+    """Who asks for what; `only` and `but` choose operations, as schemathesis' `--include-by` and `--exclude-by` do."""
 
     name: str
     role: str
     phases: str
     examples: int
     only: str = ""
+    but: str = ""
 
 
 class Caller(NamedTuple):
@@ -99,6 +100,8 @@ def _command(run: Run, config: Path, effort: Effort) -> Iterator[str]:
     yield from ("--phases", run.phases, "--max-examples", str(run.examples * effort.times), "--seed", effort.seed)
     if run.only:
         yield from ("--include-by", run.only)
+    if run.but:
+        yield from ("--exclude-by", run.but)
 
 
 def _read(tally: Path) -> Iterator[tuple[tuple[str, int], int]]:

@@ -1,0 +1,41 @@
+"""Waiting for what is to come, with a deadline: as soon as it is there the test goes on."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds that anything may take, a command and what follows from it, say. Much more than it does: others run too.
+PATIENCE = 30.0
+
+
+async def until(
+    condition: Callable[[], Any], what: str = "it", *, seconds: float = PATIENCE, pause: float = 0.005
+) -> Any:
+    """What `condition` gives, or what awaiting that gives, as soon as it is true; AssertionError after so many seconds.
+
+    It is looked at every `pause` seconds; 0 for each turn of the loop.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        await asyncio.sleep(pause)
+
+
+def wait_until(condition: Callable[[], T], seconds: float = PATIENCE, what: str = "the condition") -> T:
+    """The same where no loop runs."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.03)
