@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import faust
 import msgspec
@@ -82,6 +82,7 @@ class Worker:
         self._refreshers: list[Callable[[], None]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
         self._starters: list[Callable[[], None]] = []
+        self._stoppers: list[Callable[[], Awaitable[None]]] = []
         self._background: list[asyncio.Task[None]] = []
         self._crashing: asyncio.Future[None] | None = None
         self._probes = Probes(
@@ -121,6 +122,10 @@ class Worker:
     def on_start(self, call: Callable[[], None]) -> None:
         """Call once the loop runs."""
         self._starters.append(call)
+
+    def on_stop(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Await at the end, when no batch is in hand any more."""
+        self._stoppers.append(call)
 
     def background(self, task: asyncio.Task[None]) -> None:
         """Keep a task that ends with the worker; when it fails, so does the worker."""
@@ -166,6 +171,8 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.producer.stop()
+        for call in self._stoppers:
+            await call()
         await self.redis.aclose()
         await close_mongo(self.mongo)
 

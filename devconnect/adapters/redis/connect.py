@@ -12,7 +12,7 @@ from devconnect.adapters.redis import keys
 from devconnect.adapters.redis.address import Address
 from devconnect.adapters.redis.calls import Client, Pooled, run
 from devconnect.adapters.redis.channels import Channels
-from devconnect.adapters.redis.wire import Wire
+from devconnect.adapters.redis.wire import DEADLINE, Wire
 
 
 def connect(
@@ -37,13 +37,13 @@ def connect(
     return Redis.from_pool(pool)
 
 
-def connect_fast(url: str) -> Client:
-    """The gateway's client: one pipelined connection to a single server, the same as `connect` to a cluster.
+def connect_fast(url: str, *, deadline: float = DEADLINE) -> Client:
+    """One pipelined connection to a single server, on which a call may take `deadline` seconds; to a cluster `connect`.
 
     Nothing is sent yet. `close` it. ValueError for an address that is none.
     """
     address, cluster = _address(url)
-    return connect(url) if cluster else Wire(address)
+    return connect(url) if cluster else Wire(address, deadline=deadline)
 
 
 def connect_listener(url: str, *, connect_timeout: float = 1.0) -> Redis:
