@@ -25,6 +25,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def mended(fleet: Fleet) -> Iterator[None]:
+    """Whatever a test has left dead is there again for the next."""
+    yield
+    fleet.mend()
+
+
 @pytest.fixture
 async def crowd(fleet: Fleet) -> AsyncIterator[Crowd]:
     found = await asyncio.to_thread(Crowd, fleet)

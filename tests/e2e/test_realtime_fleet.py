@@ -43,6 +43,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def mended(fleet: Fleet) -> Iterator[None]:
+    """Whatever a test has left dead is there again for the next."""
+    yield
+    fleet.mend()
+
+
 @asynccontextmanager
 async def devices(*wanted: tuple[Person, str]) -> AsyncIterator[list[Device]]:
     """These people's devices on these gateways, open."""
@@ -339,7 +346,6 @@ async def test_a_gateway_that_is_stopped_tells_everybody_to_come_back_and_loses_
             [told] = app.of("reconnect")
             assert 0 <= told["after_ms"] <= 4_000
             app.whole()
-        await asyncio.to_thread(fleet.second.start)
 
 
 async def test_a_client_that_does_not_read_is_dropped_and_nobody_else_waits_for_it(fleet: Fleet) -> None:
