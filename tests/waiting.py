@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +28,18 @@ async def until(
             return found
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
         await asyncio.sleep(pause)
+
+
+async def until_done(work: Callable[[], Awaitable[T]], *errors: type[Exception], seconds: float = PATIENCE) -> T:
+    """What awaiting `work` gives, as soon as it fails with none of these; after so many seconds its error."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return await work()
+        except errors:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.01)
 
 
 def wait_until(condition: Callable[[], T], seconds: float = PATIENCE, what: str = "the condition") -> T:
