@@ -78,21 +78,14 @@ async def test_a_worker_is_killed_in_the_middle(fleet: Fleet, crowd: Crowd, role
     await crowd.whole()
 
 
-async def test_redis_is_killed_and_comes_back_with_what_it_had(fleet: Fleet, crowd: Crowd) -> None:
+@pytest.mark.parametrize("how", ["with what it had", "empty"])
+async def test_redis_is_killed_and_comes_back(fleet: Fleet, crowd: Crowd, how: str) -> None:
     async with crowd.talking() as more:
         await more(SOME)
         fleet.system.kill("redis")
         await more(3)
-        await asyncio.to_thread(up, fleet.system)
-        await more(SOME)
-    await crowd.whole()
-
-
-async def test_redis_is_killed_and_comes_back_empty(fleet: Fleet, crowd: Crowd) -> None:
-    async with crowd.talking() as more:
-        await more(SOME)
-        fleet.system.kill("redis")
-        shutil.rmtree(fleet.system.data_dir / "redis")
+        if how == "empty":
+            shutil.rmtree(fleet.system.data_dir / "redis")
         await asyncio.to_thread(up, fleet.system)
         await more(SOME)
     await crowd.whole()
