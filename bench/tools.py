@@ -45,7 +45,7 @@ def jars(coordinates: str) -> list[str]:
     Raises:
         BenchError: they can't be fetched.
     """
-    import jgo  # noqa: PLC0415  (slow to load, and seldom needed)
+    import jgo  # noqa: PLC0415  # slow to load, and seldom needed
 
     try:
         found = [Path(jar) for jar in jgo.build(coordinates).all_jars]

@@ -27,14 +27,14 @@ def bare(redis: str | None) -> web.Application:
 
 def public(redis: str | None) -> web.Application:
     """python-socketio."""
-    from bench.sockets import public as server  # noqa: PLC0415  (what isn't served takes no memory)
+    from bench.sockets import public as server  # noqa: PLC0415  # what isn't served takes no memory
 
     return server.application(redis)
 
 
 def ours(redis: str | None) -> web.Application:
     """The gateway's own engine."""
-    from bench.sockets.ours import Ours  # noqa: PLC0415  (what isn't served takes no memory)
+    from bench.sockets.ours import Ours  # noqa: PLC0415  # what isn't served takes no memory
 
     return Ours(redis).application()
 

@@ -31,6 +31,7 @@ from tests.contract.mongo_fixtures import (
     timed,
 )
 from tests.delivery_fakes import a_delivery
+from tests.waiting import until_done
 
 __all__ = ["own_server"]
 
@@ -117,12 +118,7 @@ async def test_a_server_that_hangs_is_unavailable_within_the_bound(
 
 async def wait_until_answered(db: Database) -> None:
     """The driver looks for a server that it has lost every half second: up to then it says that there is none."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await ping(db)
-            except UnavailableError:
-                continue
+    await until_done(lambda: ping(db), UnavailableError)
 
 
 @BOTH

@@ -296,7 +296,7 @@ async def test_five_thousand_who_move_from_a_killed_gateway_to_another_are_told_
         async with listening(own_server.url, USERS) as heard:
             child.kill()
             assert all(await asyncio.gather(*map(other.join, USERS)))
-            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1)
+            await until(lambda: rosters.metrics.counts["gateways_swept",] >= 1)
             assert len(await online(asking, USERS)) == 5_000
             assert rosters.metrics.counts["gateway_users_swept",] == 5_000
             assert heard == []
@@ -340,7 +340,7 @@ async def test_nobody_is_taken_away_while_a_gateway_that_comes_to_says_its_peopl
             await asyncio.sleep(2 * LEASE)
             assert heard == []
             patch.undo()
-            await until(lambda: rosters.metrics.counts["gateways_swept",] == 1)
+            await until(lambda: rosters.metrics.counts["gateways_swept",] >= 1)
             assert heard == []
     assert await online(asking, USERS[:300]) == USERS[:300]
     await close(asking)
@@ -415,7 +415,7 @@ async def test_a_redis_that_was_killed_and_is_back_with_its_data_tells_of_nobody
     await asyncio.sleep(1.2 * STORM)
     own_server.start()
     async with listening(own_server.url, USERS[:800]) as heard:
-        await until(lambda: rosters.metrics.counts["gateways_swept",] == 2)
+        await until(lambda: rosters.metrics.counts["gateways_swept",] >= 2)
         assert await online(asking, USERS[:800]) == USERS[:800]
         assert heard == []
         assert rosters.gone == []
@@ -434,7 +434,7 @@ async def test_a_redis_that_is_back_as_it_was_some_time_ago_is_put_right(own_ser
     shutil.rmtree(own_server.folder / "appendonlydir")
     kept.rename(own_server.folder / "appendonlydir")
     own_server.start()
-    await until(lambda: rosters.metrics.counts["gateway_lease_lapses", "restarted"] == 1)
+    await until(lambda: rosters.metrics.counts["gateway_lease_lapses", "restarted"] >= 1)
     await eventually(asking, ["ada", "bob", "cyd"], ["ada", "cyd"])
     await close(asking)
 
@@ -444,7 +444,7 @@ async def test_people_who_are_lost_alone_are_missed_by_their_number(own_server: 
     roster = await rosters.open(own_server.url)
     await asyncio.gather(*map(roster.join, USERS[:100]))
     await run(asking, [("SREM", keys.sockets(roster.gateway), USERS[7])])
-    await until(lambda: rosters.metrics.counts["gateway_lease_lapses", "differs"] == 1)
+    await until(lambda: rosters.metrics.counts["gateway_lease_lapses", "differs"] >= 1)
     await eventually(asking, USERS[:100], USERS[:100])
     await close(asking)
 
@@ -467,7 +467,7 @@ async def test_people_who_are_lost_unseen_are_said_again_in_time(
 
 async def test_what_nobody_says_again_ends_by_itself(client: Client) -> None:
     """In a cluster a node may forget a gateway whose people another has."""
-    await run(client, [lua.JOIN(keys.here("ada"), "forgotten", 200, keys.watched("ada"))])
+    await run(client, [lua.JOIN(keys.here("ada"), "forgotten", 1_500, keys.watched("ada"))])
     assert await online(client, ["ada"]) == ["ada"]
     await eventually(client, ["ada"], [])
     assert await run(client, [("EXISTS", keys.gateways("ada"))]) == [0]

@@ -27,7 +27,7 @@ from tests.contract.redis_fixtures import Server, Wire as Proxy, own_server, ser
 from tests.contract.redis_samples import everything, message, pages, signed_up
 from tests.contract.test_redis_outage import all_unavailable, every_call, timed
 from tests.contract.test_redis_projections import a_bit_of_everything
-from tests.waiting import until
+from tests.waiting import until, until_done
 
 __all__ = ["own_server", "servers"]
 
@@ -189,12 +189,7 @@ async def test_a_redis_that_hangs_fails_every_call_soon_and_answers_nobody_wrong
 
 
 async def until_back(wire: Wire) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await ping(wire)
-            except UnavailableError:
-                await asyncio.sleep(0.01)
+    await until_done(lambda: ping(wire), UnavailableError)
 
 
 async def test_a_redis_that_was_killed_is_unavailable_at_once_and_comes_back_by_itself(own_server: Server) -> None:

@@ -8,7 +8,18 @@ from tests.e2e.people import Person, join
 from tests.e2e.system import System
 
 #: What takes longest, the longest first.
-LONG = ("test_openapi.py", "test_windows.py", "test_outages.py", "test_run.py", "test_dlq.py")
+LONG = (
+    "test_openapi.py",
+    "test_windows.py",
+    "test_run.py",
+    "test_realtime_crashes.py",
+    "test_realtime_fleet.py",
+    "test_gateway_outages.py",
+    "test_gateway_revocation.py",
+    "test_liveness.py",
+    "test_outages.py",
+    "test_dlq.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
@@ -19,11 +20,17 @@ DOCUMENT = asyncapi.build()
 KEPT = ("message", "message_changed", "status", "notification", "notifications_read")
 
 
+@cache
+def validator(message: str) -> Any:
+    """What knows how this message must be."""
+    schema = {**DOCUMENT["components"]["messages"][message]["payload"], "components": DOCUMENT["components"]}
+    return jsonschema_rs.validator_for(schema)
+
+
 def check(message: str, payload: Any) -> None:
     """AssertionError unless that is what the document says."""
-    schema = {**DOCUMENT["components"]["messages"][message]["payload"], "components": DOCUMENT["components"]}
     try:
-        jsonschema_rs.validate(schema, payload)
+        validator(message).validate(payload)
     except jsonschema_rs.ValidationError as error:
         raise AssertionError(f"{message}: {error} in {payload}") from None
 

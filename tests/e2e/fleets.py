@@ -16,7 +16,7 @@ from devconnect import stack
 from devconnect.events.topics import INBOX_EVENTS
 from tests.e2e import kafka
 from tests.e2e.devices import Device
-from tests.e2e.gateways import Beside, Several, at_once
+from tests.e2e.gateways import Beside, Several, at_once, whole
 from tests.e2e.people import Client, Person, Unanswered
 from tests.e2e.system import System
 from tests.e2e.wires import Ears
@@ -44,6 +44,13 @@ class Fleet(Several):
                 yield self
             finally:
                 at_once([self.second.stop, self.third.stop])
+
+    def mend(self) -> None:
+        """Whatever a test has left dead is there again."""
+        for gateway in (self.second, self.third):
+            if not gateway.lives:
+                gateway.start()
+        whole(self.system, *self.urls)
 
     @property
     def urls(self) -> tuple[str, str, str]:

@@ -102,6 +102,11 @@ class Beside:
         assert self._process is not None, "not started"
         return self._process
 
+    @property
+    def lives(self) -> bool:
+        """Whether it was started, and hasn't ended."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """Ends it at once (-9)."""
         self.process.kill()
