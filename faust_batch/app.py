@@ -65,11 +65,15 @@ def create_app(
     *,
     instance: str | None = None,
     session_seconds: float = SESSION_SECONDS,
+    linger_seconds: float = 0.0,
 ) -> BatchApp:
     """A worker of the consumer group `name`. `bootstrap` is "host:port[,host:port]".
 
     With `instance`, a name that no other process of the group has, it is a static member: when it is back within
     `session_seconds` it has its partitions again, and the others notice nothing.
+
+    With `linger_seconds` the broker lets records gather for so long, unless there are many, before it hands them over:
+    in few batches, to a worker that nobody waits for.
 
     Its web server is off: it would be open to all. Faust's own tables aren't used, so there is no leader and there
     are no standbys. Processing is at least once; the effects of what runs on it must stand a repetition.
@@ -99,6 +103,7 @@ def create_app(
         worker_redirect_stdouts=False,
     )
     app.transport = BatchTransport(app.conf.broker_consumer, app)
+    app.transport.linger_seconds = linger_seconds
     return app
 
 
@@ -107,11 +112,10 @@ def _partitions(app: faust.App, topic: str) -> list[Any]:
     return [tp for tp in app.consumer.assignment() if tp.topic == topic]
 
 
-def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1, linger: float = 0.0) -> None:
+def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1) -> None:
     """Let `handle` have the batches of `topic`, all that have gathered at once; what it returns from is acknowledged.
 
-    With more `lanes` than one it is called for other partitions while it is at work on some. With a `linger` it is
-    called that many seconds after something has come, with what has come until then.
+    With more `lanes` than one it is called for other partitions while it is at work on some.
 
     `handle` must deal with its own errors: one that it raises leaves its batches unacknowledged and stops the worker,
     loudly, rather than pass them by. RevokedError leaves them to the partition's next owner.
@@ -128,7 +132,7 @@ def agent(app: faust.App, topic: str, handle: Handler, *, lanes: int = 1, linger
             app.consumer.on_buffer_drop(tp)
 
     async def process(stream: Any) -> None:
-        gatherer = Gatherer(handle, app.crash, lanes=lanes, linger=linger, full=full, room=room)
+        gatherer = Gatherer(handle, app.crash, lanes=lanes, full=full, room=room)
         try:
             async for event in stream.noack().events():
                 await gatherer.put(event.value)

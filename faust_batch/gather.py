@@ -1,8 +1,7 @@
 """Group commit: while a handler is at work, the batches that arrive gather, and it takes all of them at once.
 
 A lone batch is handed over at once; under load the handler's calls to its stores grow in size rather than in number.
-With more lanes than one, what arrives of other partitions isn't held up by what is at work. With a linger, calls that
-nobody waits for are few and large however little there is to do, and come after what somebody does wait for.
+With more lanes than one, what arrives of other partitions isn't held up by what is at work.
 """
 
 import asyncio
@@ -27,8 +26,8 @@ class Gatherer:
     """Hands all waiting batches to `handle`, and acknowledges them when it returns.
 
     The batches of one partition are in order, and never in two calls at a time; of different partitions there may be as
-    many calls at a time as `lanes`. A call begins `linger` seconds after the first of its batches has come. An error of
-    `handle` goes to `crash`, and nothing more is handed over: what was in hand stays unacknowledged.
+    many calls at a time as `lanes`. An error of `handle` goes to `crash`, and nothing more is handed over: what was in
+    hand stays unacknowledged.
 
     `full` is called when so many records wait that no more should be fetched, and `room` when they are taken. A batch
     never waits to be put here: whoever fetches does so for other handlers too.
@@ -40,14 +39,12 @@ class Gatherer:
         crash: Callable[[BaseException], Awaitable[None]],
         *,
         lanes: int = 1,
-        linger: float = 0.0,
         full: Callable[[], None] = _nothing,
         room: Callable[[], None] = _nothing,
     ) -> None:
         self._handle = handle
         self._crash = crash
         self._lanes = lanes
-        self._linger = linger
         self._full = full
         self._room = room
         self._waiting: list[Batch] = []
@@ -77,8 +74,6 @@ class Gatherer:
     async def _work(self) -> None:
         while True:
             await self._arrived.wait()
-            if self._linger:
-                await asyncio.sleep(self._linger)
             batches = [batch for batch in self._take() if batch.is_current()]
             if not batches:
                 continue

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: How long the broker may hold back an empty fetch; a record of a partition that isn't in the fetch waits for it.
 FETCH_MAX_WAIT_MS = 100
+#: Bytes that the broker hands over at once also to who lets records gather.
+LINGER_BYTES = 256 * 1024
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -28,6 +30,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        if transport.linger_seconds:
+            consumer._fetch_max_wait_ms = round(transport.linger_seconds * 1000)
+            consumer._fetch_min_bytes = LINGER_BYTES
         # By range, the same partition of every topic comes to the same worker: a table's sources stay together.
         consumer._partition_assignment_strategy = (RangePartitionAssignor,)
         if consumer._group_instance_id:
@@ -242,6 +247,8 @@ class BatchTransport(driver.Transport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.topics: set[str] = set()
+        #: Seconds for which the broker lets records gather before it hands them over.
+        self.linger_seconds = 0.0
 
 
 def assigned_partitions(tps: Iterable[TP], topics: Iterable[str]) -> dict[str, set[int]]:

@@ -28,7 +28,7 @@ from workers.windows import KafkaProgress, KafkaWindowLog
 logger = logging.getLogger(__name__)
 
 #: Seconds that what happens is let gather: the events of a moment are one write a table then, not one each.
-LINGER = 0.1
+LINGER_SECONDS = 0.1
 
 
 class TooManyUnreadableError(Exception):
@@ -47,7 +47,7 @@ def wire(worker: Worker) -> None:
     views.watch(tables)
     folds = {topic.name: FoldTables(topic, tables, views, worker.metrics) for topic in EVENT_TOPICS}
     for topic in EVENT_TOPICS:
-        worker.add(topic, folds[topic.name], linger=LINGER)
+        worker.add(topic, folds[topic.name])
     _wire_windows(worker, folds, tables, views)
 
     def assign(assigned: Mapping[str, set[int]]) -> None:
@@ -170,4 +170,4 @@ def _restoring(tables: list[BatchTable[Row]]) -> str | None:
 
 
 if __name__ == "__main__":
-    main("analytics", 8014, wire)
+    main("analytics", 8014, wire, linger_seconds=LINGER_SECONDS)

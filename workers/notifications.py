@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that what happens is let gather: the messages of a moment are a few writes then, not a few each, and those
 #: who wait for a message don't wait for these.
-LINGER = 0.1
+LINGER_SECONDS = 0.1
 
 
 def wire(worker: Worker) -> None:
     """One deciding agent an events topic, the delivery into people's lists, what is due later, and the channels."""
     known = telling(worker.mongo)
     for topic in EVENT_TOPICS:
-        worker.add(topic, on_events(topic, worker.publisher, worker.listings, known), linger=LINGER)
+        worker.add(topic, on_events(topic, worker.publisher, worker.listings, known))
     decide = decide_deliveries(worker.mongo, worker.redis, worker.publisher, worker.metrics)
     in_app = DeliverInApp(worker.truth, worker.projections, worker.publisher)
-    worker.add(NOTIFICATION_EVENTS, on_notifications(in_app, decide), linger=LINGER)
+    worker.add(NOTIFICATION_EVENTS, on_notifications(in_app, decide))
     due = looks(worker.mongo, worker.publisher)
     worker.on_start(lambda: worker.background(asyncio.create_task(look_for_ever(*due), name="what is due")))
     settings = worker.settings
@@ -44,4 +44,4 @@ def wire(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
-    main("notifications", 8013, wire)
+    main("notifications", 8013, wire, linger_seconds=LINGER_SECONDS)

@@ -50,7 +50,7 @@ ALLOWANCE_SECONDS = 2.0
 class Worker:
     """One worker process. A role's file adds its agents, tables and tasks before it runs."""
 
-    def __init__(self, role: str, default_port: int, settings: Settings) -> None:
+    def __init__(self, role: str, default_port: int, settings: Settings, *, linger_seconds: float = 0.0) -> None:
         self.role = role
         self.settings = settings
         self.addresses = stack.addresses(settings)
@@ -63,6 +63,7 @@ class Worker:
             str(settings.data_dir / "faust" / role),
             instance=f"{role}-{settings.worker_instance or instance_name(self._port)}",
             session_seconds=settings.worker_session,
+            linger_seconds=linger_seconds,
         )
         self.producer = BatchProducer(self.addresses.kafka, group_of(role))
         self.publisher = BatchPublisher(self.producer, settings.partitions, self.clock)
@@ -97,23 +98,13 @@ class Worker:
         self._on_assigned: list[Callable[[Mapping[str, set[int]]], None]] = []
         self._topics: list[str] = []
 
-    def add(
-        self,
-        topic: Topic,
-        step: Step,  # type: ignore[type-arg]  # steps of many types go in here
-        *,
-        lanes: int = 1,
-        linger: float = 0.0,
-    ) -> None:
-        """Have `step` work on the batches of `topic`: on as many at a time as `lanes`, each of other partitions.
-
-        With a `linger` it begins that many seconds after the first of them has come.
-        """
+    def add(self, topic: Topic, step: Step, *, lanes: int = 1) -> None:  # type: ignore[type-arg]  # steps of many types
+        """Have `step` work on the batches of `topic`: on as many at a time as `lanes`, each of other partitions."""
         self._topics.append(topic.name)
         limiter = Limiter(step.name, self.limits, self.letters)
         processor = Processor(step, self.publisher, self.metrics, self.clock, limiter)
         self._processors.append(processor)
-        agent(self.app, topic.name, processor, lanes=lanes, linger=linger)
+        agent(self.app, topic.name, processor, lanes=lanes)
 
     def on_assigned(self, call: Callable[[Mapping[str, set[int]]], None]) -> None:
         """Call with the partition numbers of each of this worker's topics whenever they were assigned anew."""
@@ -278,15 +269,18 @@ def instance_name(port: int) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{socket.gethostname()}-{port}")
 
 
-def main(role: str, default_port: int, wire: Callable[[Worker], None]) -> None:
-    """Run a worker of this role until it is told to stop; one line and a non-zero exit when it can't start."""
+def main(role: str, default_port: int, wire: Callable[[Worker], None], *, linger_seconds: float = 0.0) -> None:
+    """Run a worker of this role until it is told to stop; one line and a non-zero exit when it can't start.
+
+    One whose work nobody waits for lets records gather for `linger_seconds`.
+    """
     worker: Worker | None = None
     try:
         settings = Settings.load()
         _log_to_stderr(settings.log_level)
         uvloop.install()
         quiet_collector()
-        worker = Worker(role, default_port, settings)
+        worker = Worker(role, default_port, settings, linger_seconds=linger_seconds)
         wire(worker)
         FleetApp(worker).execute_from_commandline()
     except asyncio.CancelledError:

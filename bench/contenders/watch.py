@@ -5,7 +5,6 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import faust
 import uvloop
@@ -35,13 +34,13 @@ class Watch:
         if not task.gated:
             self._gate.set()
 
-    def add(self, app: faust.App, topic: str, handle: Handler, ready: Call | None = None, **how: Any) -> None:
+    def add(self, app: faust.App, topic: str, handle: Handler, ready: Call | None = None, *, lanes: int = 1) -> None:
         """In place of `faust_batch.app.agent`: the same, watched where it is the topic of the run.
 
         The clock starts at the first record, and where there is a state to restore when `ready` has returned.
         """
         self._ready = ready
-        agent(app, topic, self._watched(handle) if topic == self._task.topic else handle, **how)
+        agent(app, topic, self._watched(handle) if topic == self._task.topic else handle, lanes=lanes)
 
     def _watched(self, handle: Handler) -> Handler:
         async def watched(batches: Sequence[Batch]) -> None:

@@ -157,20 +157,6 @@ async def test_with_lanes_an_error_hands_over_nothing_more_and_lets_what_is_at_w
     await gatherer.stop()
 
 
-async def test_with_a_linger_what_comes_soon_after_the_first_is_handed_over_with_it(handler: Handler) -> None:
-    gatherer = Gatherer(handler.handle, handler.crash, linger=0.05)
-    first, second, third = a_batch(0), a_batch(1), a_batch(2)
-    await gatherer.put(first)
-    await turns()
-    assert handler.calls == []
-    await gatherer.put(second)
-    await until(lambda: second.acknowledged == 1)
-    await gatherer.put(third)
-    await until(lambda: third.acknowledged == 1)
-    assert handler.calls == [[first, second], [third]]
-    await gatherer.stop()
-
-
 async def test_no_more_are_asked_for_than_there_is_room_for_and_nothing_that_comes_waits_outside(
     handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
