@@ -109,6 +109,7 @@ class EngineSocket(AsyncSocket):
         if self.wire is not None:
             await self.wire.flush()
             return
+        # Long-polling: its client fetches when it likes, which no event tells of.
         while self._queued > self.server.limits.buffer // 8 and not self.closed and self.wire is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
