@@ -59,10 +59,17 @@ def ask(office: System, person: Person, channel: Any, names: list[str]) -> None:
     produce(office, topic.name, person.user, [delivery_requests.encode(request) for request in requests])
 
 
+def told_of_nothing(person: Person) -> None:
+    """Waits until it is decided that nobody calls them about their own sign-up."""
+    [welcome] = person.sees("/v1/me/notifications", lambda body: body["items"])["items"]
+    person.sees(f"/v1/me/notifications/{welcome['id']}/deliveries", lambda body: body["items"])
+
+
 def test_a_worker_that_is_killed_loses_nothing_and_what_it_repeats_can_be_told(
     office: System, receiver: Receiver
 ) -> None:
     [ada] = join(office, "Ada")
+    told_of_nothing(ada)
     browser = Browser()
     keys = {"p256dh": text(browser.point), "auth": text(browser.auth)}
     ada.do("POST", "/v1/me/push-subscriptions", {"endpoint": receiver.url("push"), "keys": keys})

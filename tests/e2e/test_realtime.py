@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import socketio
 
+from tests.contract.receivers import Browser, text
 from tests.e2e.devices import Device, device
 from tests.e2e.people import Person, join
 from tests.e2e.system import System
@@ -158,6 +159,8 @@ async def test_what_is_on_the_screen_isnt_pushed_and_who_asks_is_told_so(pair: t
         found = bob.read(f"/v1/me/notifications/{notification}/deliveries")["items"]
         return [each["rule"] for each in found if each["channel"] == "push"]
 
+    keys = {"p256dh": text(Browser().point), "auth": text(Browser().auth)}
+    bob.do("POST", "/v1/me/push-subscriptions", {"endpoint": "https://push.example.org/bob", "keys": keys})
     async with device(bob) as mine:
         await mine.does("focus", {"peer": ada.user})
         ada.say(bob, "seen at once")

@@ -262,9 +262,11 @@ async def test_a_cursor_of_another_inbox_is_not_believed_and_keeps_nothing_from_
     await asyncio.to_thread(ada.connect, bob)
     url = fleet.second.url
     wrong, right = Device(bob, url), Device(bob, url)
+    await right.open()
+    # Of an inbox that nothing was ever put into nobody knows better than the client.
+    await right.hears(lambda: right.of("notification"))
     wrong.cursor = "1-1000000"
     await wrong.open()
-    await right.open()
     assert [each["recovered"] for each in wrong.of("inbox")] == [False]
     for text in ("one", "two"):
         await asyncio.to_thread(ada.say, bob, text)
