@@ -365,12 +365,12 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_else_waits_for_
             said.extend(await say_all(senders, bob, "\N{SNOWMAN}" * LONG, len(senders)))
             await reader.hears(lambda: len(reader.of("message")) == len(said), SOON)
         # It comes back, doesn't read that either, and still nobody waits.
+        before = dropped(url)
         again = await Lazy(bob, url, slow.cursor).open()
         for _ in range(5):
             said.extend(await say_all(senders[:1], bob, "then", 1))
             await reader.hears(lambda: len(reader.of("message")) == len(said), SOON)
         # Nor is it waited for for ever.
-        before = dropped(url)
         await reader.hears(lambda: dropped(url) > before)
         await slow.end()
         await again.end()
