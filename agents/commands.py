@@ -1,7 +1,8 @@
 """Decides commands: the only agent that writes the truth.
 
-First the stored decision, then its effects (documents, passwords, acknowledged events, sessions), then the addresses
-that it lets go of, then the answer; each of them harmless when it is repeated.
+First the stored decision, then what others are told of it (entries of inboxes, events, ends of sessions, acknowledged),
+then its other effects (documents, passwords, sessions), then the addresses that it lets go of, then the answer; each of
+them harmless when it is repeated.
 """
 
 import asyncio
