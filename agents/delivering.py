@@ -203,6 +203,9 @@ class Sender:
         except UnavailableError as error:
             logger.warning("%s waits: %s", self._way.channel, error)
             await asyncio.sleep(NOTE_SECONDS)
+        except Exception:
+            # A fault of ours, before or after the sending: its claim ends, and it is tried again.
+            logger.exception("a parcel for %s can't be dealt with", self._way.channel)
 
     async def _deliver(self, parcel: Parcel, now: int) -> bool:
         """Whether the next one may go to the same target."""
