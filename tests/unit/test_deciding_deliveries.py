@@ -169,6 +169,25 @@ async def test_what_is_due_is_asked_for_though_the_process_ends_as_it_asks() -> 
     assert {each.id.rpartition(":")[2] for each in desk.asked()} == {"push", "email", "webhook"}
 
 
+async def test_one_that_can_not_be_asked_for_keeps_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(prefers(quiet_hours=NIGHT))
+    await desk.raised(raised(n.WELCOME), raised(n.WELCOME, 1))
+    desk.clock.now += 2 * HOUR
+    real = desk.deliveries.let_go
+
+    async def fails_of_one(delivery: d.Delivery) -> None:
+        if delivery.notification == raised().notification:
+            raise ValueError("can't")
+        await real(delivery)
+
+    monkeypatch.setattr(desk.deliveries, "let_go", fails_of_one)
+    await desk.due.tick()
+    assert [state for state, _ in desk.rules()] == ["held", "queued"]
+    monkeypatch.undo()
+    await desk.due.tick()
+    assert [state for state, _ in desk.rules()] == ["queued", "queued"]
+
+
 async def test_five_messages_of_one_conversation_are_one_push_at_once_and_one_that_counts_them() -> None:
     desk = Desk()
     for number in range(5):
