@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import faust
 import msgspec
@@ -71,7 +72,7 @@ class Worker:
         self.limits = Limits(
             run=settings.dead_letter_run, share=settings.dead_letter_share, window=settings.dead_letter_window
         )
-        self._processors: list[Processor] = []  # type: ignore[type-arg]  # of steps of many types
+        self._processors: list[Processor[Any]] = []
         self.redis = connect_redis(self.addresses.redis)
         self.projections = RedisProjections(self.redis)
         self.mongo = connect_mongo(self.addresses.mongo, settings.mongo_db)
@@ -98,7 +99,7 @@ class Worker:
         self._on_assigned: list[Callable[[Mapping[str, set[int]]], None]] = []
         self._topics: list[str] = []
 
-    def add(self, topic: Topic, step: Step, *, lanes: int = 1) -> None:  # type: ignore[type-arg]  # steps of many types
+    def add(self, topic: Topic, step: Step[Any], *, lanes: int = 1) -> None:
         """Have `step` work on the batches of `topic`: on as many at a time as `lanes`, each of other partitions."""
         self._topics.append(topic.name)
         limiter = Limiter(step.name, self.limits, self.letters)

@@ -94,7 +94,7 @@ def test_what_has_nowhere_to_go_is_asked_for_nowhere(kind: str) -> None:
     off = replace(SET_UP, push={}, webhooks={"w": replace(WEBHOOK, disabled_at=NOW)})
     for channels in (None, off):
         for channel in ("push", "webhook"):
-            assert decided(raised(kind), channel, a_user(), channels=channels) == ("skipped", Rule.NOT_SET_UP, 0)  # type: ignore[arg-type]  # two of them
+            assert decided(raised(kind), channel, a_user(), channels=channels) == ("skipped", Rule.NOT_SET_UP, 0)
         assert decided(raised(n.NEW_MESSAGE), "email", a_user(), channels=channels)[1] == Rule.WANTED
     [off_too] = {
         decided(raised(), "push", prefers(kinds=f.KindSwitches(message_received=f.Switches(push=False))), channels=None)
