@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from agents.processing import Slice
 from devconnect.domain import delivering, notifications, preferences
+from devconnect.domain.channels import channels_of
 from devconnect.domain.delivering import Circumstances, Delivery, Window
-from devconnect.domain.model import Channels, Conversation, Ref, Snapshot, User
+from devconnect.domain.model import Conversation, Ref, Snapshot, User
 from devconnect.events.base import Channel
 from devconnect.events.facts import (
     AnyUserEvent,
@@ -105,7 +106,7 @@ class DecideDeliveries:
         people = {event.recipient for event in events}
         state = await self._truth.load({ref for user in people for ref in (Ref("user", user), Ref("channels", user))})
         now = self._clock.now_ms()
-        around = {user: Circumstances(user_of(state, user), _channels_of(state, user), now) for user in people}
+        around = {user: Circumstances(user_of(state, user), channels_of(state, user), now) for user in people}
         looking = {
             event.recipient
             for event in events
@@ -282,11 +283,6 @@ def user_of(state: Snapshot, user: str) -> User | None:
     """An account, if it is there."""
     found = state.get(Ref("user", user))
     return found if isinstance(found, User) else None
-
-
-def _channels_of(state: Snapshot, user: str) -> Channels | None:
-    found = state.get(Ref("channels", user))
-    return found if isinstance(found, Channels) else None
 
 
 def _windows(event: NotificationRaised, around: Circumstances) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from agents.processing import Slice
+from devconnect.domain.channels import channels_of
 from devconnect.domain.delivery import DISABLED_AFTER_MS, Outcome, next_try, rest
 from devconnect.domain.model import Channels, Ref, Snapshot
 from devconnect.events.base import RequestChannel
@@ -76,8 +77,7 @@ class Queue:
         moves: list[Advance] = []
         for part in slices:
             for record, request in zip(part.records, part.values, strict=True):
-                found = state.get(Ref("channels", request.user))
-                targets = self._targets(found) if isinstance(found, Channels) else ()
+                targets = self._targets(channels_of(state, request.user))
                 parcels += [
                     self._parcel(request, target, part.partition, record.offset, now)
                     for target in targets

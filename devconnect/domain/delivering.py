@@ -115,7 +115,7 @@ class Circumstances(Struct, frozen=True):
     """
 
     user: User | None
-    channels: Channels | None
+    channels: Channels
     now: int
     on_screen: frozenset[str] = frozenset()
 
@@ -123,9 +123,9 @@ class Circumstances(Struct, frozen=True):
         """Whether there is anywhere to send it to."""
         match channel:
             case "push":
-                return self.channels is not None and bool(self.channels.push)
+                return bool(self.channels.push)
             case "webhook":
-                return self.channels is not None and bool(self.channels.called())
+                return bool(self.channels.called())
             case _:
                 return True
 

@@ -64,7 +64,7 @@ def decided(
     channel: Channel,
     user: User | None,
     *,
-    channels: Channels | None = SET_UP,
+    channels: Channels = SET_UP,
     now: int = NOW,
     screen: str = "",
 ) -> tuple[str, Rule, int]:
@@ -92,13 +92,16 @@ def test_what_is_switched_off_is_not_sent(channel: Channel) -> None:
 @pytest.mark.parametrize("kind", [n.NEW_MESSAGE, n.PASSWORD_CHANGED])
 def test_what_has_nowhere_to_go_is_asked_for_nowhere(kind: str) -> None:
     off = replace(SET_UP, push={}, webhooks={"w": replace(WEBHOOK, disabled_at=NOW)})
-    for channels in (None, off):
+    for channels in (replace(SET_UP, push={}, webhooks={}), off):
         for channel in ("push", "webhook"):
             assert decided(raised(kind), channel, a_user(), channels=channels) == ("skipped", Rule.NOT_SET_UP, 0)
         assert decided(raised(n.NEW_MESSAGE), "email", a_user(), channels=channels)[1] == Rule.WANTED
-    [off_too] = {
-        decided(raised(), "push", prefers(kinds=f.KindSwitches(message_received=f.Switches(push=False))), channels=None)
-    }
+    off_too = decided(
+        raised(),
+        "push",
+        prefers(kinds=f.KindSwitches(message_received=f.Switches(push=False))),
+        channels=replace(SET_UP, push={}),
+    )
     assert off_too[1] == Rule.SWITCHED_OFF, "what somebody has said comes before what they haven't"
 
 
