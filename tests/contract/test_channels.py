@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import replace
 
 from agents import delivering
@@ -29,7 +28,6 @@ from devconnect.domain.letters import Letter, Name
 from devconnect.domain.model import Channels, Login, Logins, Webhook
 from devconnect.events.facts import DeliveryRequested
 from devconnect.events.topics import USER_COMMANDS, delivery_requests, user_commands
-from devconnect.ports.delivery import ForbiddenError, UnreachableError
 from devconnect.push.vapid import Vapid, new_private_key
 from devconnect.webhook_secrets import WebhookSecrets
 from tests.contract.mongo_fixtures import NOON, a_user, db, mongo_server
@@ -437,77 +435,3 @@ async def test_one_channel_that_is_down_holds_up_no_other(house: House) -> None:
     house.send()
     await until(is_in(house, "d2", "sent"), "the push message")
     assert await house.state("d1") == "queued"
-
-
-# -- where nothing may go
-
-
-class Names(AbstractResolver):
-    """Looks names up in a table, and counts."""
-
-    def __init__(self, **names: list[str]) -> None:
-        self.names = {name.replace("_", "."): found for name, found in names.items()}
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found = self.names[host]
-        return [{"hostname": host, "host": each, "port": port, "family": 2, "proto": 6, "flags": 0} for each in found]
-
-    async def close(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://127.0.0.1/",
-        "https://[::1]/",
-        "https://[::ffff:10.0.0.1]/",
-        "https://[64:ff9b::7f00:1]/",
-        "https://169.254.169.254/latest",
-        "https://localhost/",
-        "https://printer.local/",
-        "http://example.com/",
-        "https://user@example.com/",
-        "https://inner.example.com/",
-        "https://mixed.example.com:1/",
-    ],
-)
-async def test_nothing_is_sent_to_our_own_network(url: str) -> None:
-    names = Names(inner_example_com=["10.1.2.3"], mixed_example_com=["127.0.0.1", "fd00::1"])
-    async with Outbound(private=False, within=2.0, now=time.time, resolver=lambda: names) as outbound:
-        with pytest.raises(ForbiddenError):
-            await outbound.post(url, b"", {})
-
-
-async def test_nobody_is_followed_elsewhere_and_little_is_read(house: House) -> None:
-    house.receiver.answers["one"], house.receiver.headers = [302], {"Location": house.receiver.url("two")}
-    async with Outbound(private=True, within=2.0, now=time.time) as outbound:
-        answer = await outbound.post(house.receiver.url("one"), b"", {})
-        assert (answer.status, len(answer.text)) == (302, 200)
-        assert [path for path, _, _ in house.receiver.asked] == ["one"]
-        house.receiver.hanging.add("one")
-        with pytest.raises(UnreachableError, match="no answer within 2 s"):
-            await outbound.post(house.receiver.url("one"), b"", {})
-
-
-@pytest.mark.parametrize("then", ["silence", "end"])
-async def test_an_answer_counts_by_its_status_though_its_text_does_not_come(then: str) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-        if then == "silence":
-            await reader.read()  # until the other side has gone
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1")
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, Outbound(private=True, within=0.5, now=time.time) as outbound:
-        assert (await outbound.post(url, b"", {})).status == 200
-
-
-async def test_a_retry_after_that_is_no_time_asks_for_nothing(house: House) -> None:
-    house.receiver.answers["one"] = [503]
-    house.receiver.headers = {"Retry-After": f"Mon, 01 Jan 2024 00:00:00 +{9**20}"}
-    async with Outbound(private=True, within=2.0, now=time.time) as outbound:
-        answer = await outbound.post(house.receiver.url("one"), b"", {})
-    assert (answer.status, answer.retry_after) == (503, None)
